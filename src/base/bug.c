@@ -1,0 +1,3 @@
+#include "base/bug.h"
+
+enum bug bug_planted;

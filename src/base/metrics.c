@@ -1,0 +1,195 @@
+#include "base/metrics.h"
+
+#include "base/check.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COLLECTORS_MAX 16
+#define NUMBER_MAX     48
+
+/* Newest first; put in order where text is made, so that a start with a thousand of them is cheap.
+ */
+static struct metric *metrics;
+static struct {
+    void (*fn)(void *ctx);
+    void *ctx;
+} collectors[COLLECTORS_MAX];
+static unsigned collector_count;
+
+static int metric_compare(const struct metric *a, const struct metric *b)
+{
+    int c = strcmp(a->name, b->name);
+    if (c)
+        return c;
+    return strcmp(a->labels ? a->labels : "", b->labels ? b->labels : "");
+}
+
+void metric_register(struct metric *self)
+{
+    CHECK(self->name && self->help);
+    CHECK(self->bucket_count <= METRIC_BUCKETS_MAX);
+    if (atomic_load_explicit(&self->registered, memory_order_relaxed) ||
+        atomic_exchange_explicit(&self->registered, true, memory_order_relaxed))
+        return;
+    self->next = __atomic_load_n(&metrics, __ATOMIC_RELAXED);
+    /* Text may be made at the same time: it meets the new one whole, or not at all. */
+    while (!__atomic_compare_exchange_n(&metrics, &self->next, self, true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED)) {
+    }
+}
+
+static double bucket_bound(const struct metric *self, unsigned bucket)
+{
+    if (self->bounds)
+        return self->bounds[bucket];
+    double bound = self->bucket_start;
+    for (unsigned i = 0; i < bucket; i++)
+        bound *= self->bucket_factor;
+    return bound;
+}
+
+void metric_observe_ns(struct metric *self, uint64_t ns)
+{
+    metric_observe_many_ns(self, ns, 1);
+}
+
+void metric_observe_many_ns(struct metric *self, uint64_t ns, uint64_t count)
+{
+    if (count == 0)
+        return;
+    double seconds = (double)ns / (double)count / 1e9;
+    unsigned i = 0;
+    double bound = self->bucket_start;
+    for (; i < self->bucket_count && seconds > (self->bounds ? self->bounds[i] : bound); i++)
+        bound *= self->bucket_factor;
+    atomic_fetch_add_explicit(&self->buckets[i], count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&self->sum_ns, ns, memory_order_relaxed);
+}
+
+void metrics_on_collect(void (*fn)(void *ctx), void *ctx)
+{
+    for (unsigned i = 0; i < collector_count; i++) {
+        if (collectors[i].fn == fn) {
+            collectors[i].ctx = ctx;
+            return;
+        }
+    }
+    CHECK(collector_count < COLLECTORS_MAX);
+    collectors[collector_count].fn = fn;
+    collectors[collector_count].ctx = ctx;
+    collector_count++;
+}
+
+/* The shortest digits that read back equal; with an exponent below 1e-04 and from 1e+06 on, as
+ * Go prints a float64 with 'g' and so what etcd's metrics look like. */
+static void number_text(double v, char out[NUMBER_MAX])
+{
+    if (!isfinite(v)) {
+        snprintf(out, NUMBER_MAX, "%s", isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf");
+        return;
+    }
+    int digits = 1;
+    for (; digits < DBL_DECIMAL_DIG; digits++) {
+        snprintf(out, NUMBER_MAX, "%.*e", digits - 1, v);
+        if (strtod(out, NULL) == v)
+            break;
+    }
+    snprintf(out, NUMBER_MAX, "%.*e", digits - 1, v);
+    long exponent = strtol(strchr(out, 'e') + 1, NULL, 10);
+    if (exponent < -4 || exponent >= 6)
+        return;
+    int decimals = digits - 1 > exponent ? digits - 1 - (int)exponent : 0;
+    snprintf(out, NUMBER_MAX, "%.*f", decimals, v);
+}
+
+static err put_sample(struct buf *out, const struct metric *m, const char *suffix, const char *le,
+                      const char *value)
+{
+    const char *labels = m->labels ? m->labels : "";
+    TRY(buf_printf(out, "%s%s", m->name, suffix));
+    if (le)
+        TRY(buf_printf(out, "{%s%sle=\"%s\"}", labels, *labels ? "," : "", le));
+    else if (*labels)
+        TRY(buf_printf(out, "{%s}", labels));
+    return buf_printf(out, " %s\n", value);
+}
+
+static err put_histogram(struct buf *out, const struct metric *m)
+{
+    char le[NUMBER_MAX];
+    char value[NUMBER_MAX];
+    uint64_t count = 0;
+    for (unsigned i = 0; i < m->bucket_count; i++) {
+        count += atomic_load_explicit(&m->buckets[i], memory_order_relaxed);
+        number_text(bucket_bound(m, i), le);
+        number_text((double)count, value);
+        TRY(put_sample(out, m, "_bucket", le, value));
+    }
+    count += atomic_load_explicit(&m->buckets[m->bucket_count], memory_order_relaxed);
+    number_text((double)count, value);
+    TRY(put_sample(out, m, "_bucket", "+Inf", value));
+    char sum[NUMBER_MAX];
+    number_text((double)atomic_load_explicit(&m->sum_ns, memory_order_relaxed) / 1e9, sum);
+    TRY(put_sample(out, m, "_sum", NULL, sum));
+    return put_sample(out, m, "_count", NULL, value);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    return metric_compare(*(const struct metric *const *)a, *(const struct metric *const *)b);
+}
+
+/* All metrics, a name's series together under one heading; to be freed. */
+static const struct metric **metrics_in_order(size_t *ret_count)
+{
+    const struct metric *first = __atomic_load_n(&metrics, __ATOMIC_ACQUIRE);
+    size_t count = 0;
+    for (const struct metric *m = first; m; m = m->next)
+        count++;
+    const struct metric **all = malloc((count + 1) * sizeof(void *));
+    CHECK(all);
+    size_t at = 0;
+    for (const struct metric *m = first; m; m = m->next)
+        all[at++] = m;
+    qsort(all, count, sizeof(void *), compare_entries);
+    *ret_count = count;
+    return all;
+}
+
+static err put_metric(struct buf *out, const struct metric *m)
+{
+    if (m->kind == METRIC_HISTOGRAM)
+        return put_histogram(out, m);
+    char value[NUMBER_MAX];
+    double scale = m->scale != 0 ? m->scale : 1;
+    number_text((double)atomic_load_explicit(&m->value, memory_order_relaxed) * scale, value);
+    return put_sample(out, m, "", NULL, value);
+}
+
+err metrics_text(struct buf *out)
+{
+    static const char *const kinds[] = {
+        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+    for (unsigned i = 0; i < collector_count; i++)
+        collectors[i].fn(collectors[i].ctx);
+    size_t count;
+    const struct metric **all = metrics_in_order(&count);
+    const char *heading = "";
+    err e = OK;
+    for (size_t i = 0; i < count && err_ok(e); i++) {
+        const struct metric *m = all[i];
+        CHECK(i == 0 || metric_compare(all[i - 1], m) != 0); /* registered once */
+        if (strcmp(heading, m->name) != 0)
+            e = buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
+                           kinds[m->kind]);
+        heading = m->name;
+        if (err_ok(e))
+            e = put_metric(out, m);
+    }
+    free(all);
+    return e;
+}

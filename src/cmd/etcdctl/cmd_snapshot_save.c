@@ -1,0 +1,196 @@
+/* The file is written as FILE.part, and gets its name only when all of it is there, its digest is
+ * right, and it is on the disk: whatever ends this half-way leaves no file of that name. */
+#include "etcdctl/snapshot.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/size.h"
+#include "etcdserverpb.pb-c.h"
+#include "io/file.h"
+#include "offline/snapshot_file.h"
+
+#include <libgen.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#define FILE_MODE      0600
+#define START_BYTES    ((uint64_t)1 << 20) /* the disk is given so much at a time, */
+#define INFLIGHT_BYTES ((uint64_t)8 << 20) /* and has at most so much to do */
+#define YIELDING_NICE  10
+
+struct saving {
+    struct ctl *ctl;
+    const char *path, *part;
+    int file;
+    uint64_t offset;  /* bytes that are written, */
+    uint64_t started; /* those that the disk was given, */
+    uint64_t waited;  /* and those that it has */
+    char version[64];
+    EVP_MD_CTX *digest;                  /* of all but the newest message */
+    uint8_t last[SNAPSHOT_DIGEST_BYTES]; /* the newest message, where it could be the digest */
+    size_t last_bytes;
+    bool last_is_short;
+    err error;
+};
+
+/* The digest comes last and looks like any chunk: so each message is hashed when the next one is
+ * there. */
+static void hash_last(struct saving *self, struct bytes next)
+{
+    if (self->last_is_short)
+        (void)EVP_DigestUpdate(self->digest, self->last, self->last_bytes);
+    self->last_is_short = next.len == SNAPSHOT_DIGEST_BYTES;
+    self->last_bytes = next.len;
+    if (self->last_is_short)
+        memcpy(self->last, next.data, next.len);
+    else
+        (void)EVP_DigestUpdate(self->digest, next.data, next.len);
+}
+
+/* Written evenly, so that the sync at the end finds little left: a member on the same disk would
+ * wait behind all of it. The cache forgets what it holds of the file. Hints, whose failing hurts
+ * nobody. */
+static void write_evenly(struct saving *self)
+{
+    while (self->offset - self->started >= START_BYTES) {
+        (void)!err_ok(
+            io_range(&io_fs_real, self->file, IO_RANGE_START, self->started, START_BYTES));
+        self->started += START_BYTES;
+    }
+    while (self->started - self->waited > INFLIGHT_BYTES) {
+        (void)!err_ok(io_range(&io_fs_real, self->file, IO_RANGE_WAIT | IO_RANGE_DROP, self->waited,
+                               START_BYTES));
+        self->waited += START_BYTES;
+    }
+}
+
+static void on_piece(void *ctx, const ProtobufCMessage *message)
+{
+    struct saving *self = ctx;
+    const Etcdserverpb__SnapshotResponse *piece = (const void *)message;
+    struct bytes blob = bytes_of(piece->blob.data, piece->blob.len);
+    if (self->error.code)
+        return;
+    hash_last(self, blob);
+    self->error = io_write_bytes(&io_fs_real, self->file, blob, self->offset);
+    self->offset += blob.len;
+    write_evenly(self);
+    if (piece->version && strlen(piece->version) < sizeof(self->version))
+        memcpy(self->version, piece->version, strlen(piece->version) + 1);
+}
+
+static const char *receive(struct saving *self)
+{
+    struct ctl *ctl = self->ctl;
+    Etcdserverpb__SnapshotRequest message = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
+    const ProtobufCMessage *response = NULL;
+    const char *error = NULL;
+    const struct client_request request = {
+        .method = &client_maintenance_snapshot,
+        .message = &message.base,
+        .timeout_ms =
+            flag_given(&ctl->flags, "command-timeout") ? ctl_timeout_ms(ctl) : CLIENT_NO_TIMEOUT,
+        .endpoint = CLIENT_ANY_ENDPOINT,
+        .piece = on_piece,
+        .pieces_pass = true,
+        .ctx = self,
+    };
+    int code = ctl_try(ctl, &request, &response, &error);
+    if (code)
+        return error ? error : "no connection";
+    return self->error.code
+               ? arena_printf(&ctl->arena, "write %s: %s", self->part, err_text(self->error))
+               : NULL;
+}
+
+static const char *check(struct saving *self)
+{
+    uint8_t digest[SNAPSHOT_DIGEST_BYTES];
+    if (self->offset % 512 != SNAPSHOT_DIGEST_BYTES || !self->last_is_short)
+        return arena_printf(&self->ctl->arena, "sha256 checksum not found [bytes: %llu]",
+                            (unsigned long long)self->offset);
+    if (!EVP_DigestFinal_ex(self->digest, digest, NULL) ||
+        memcmp(digest, self->last, sizeof(digest)) != 0)
+        return "the snapshot's sha256 does not match what was received";
+    return NULL;
+}
+
+/* On the disk, then under its name. */
+static err publish(struct saving *self)
+{
+    int dir;
+    char *copy = arena_copy_str(&self->ctl->arena, bytes_str(self->path));
+    TRY(io_sync(&io_fs_real, self->file));
+    TRY(io_rename(&io_fs_real, IO_CWD, self->part, IO_CWD, self->path));
+    TRY(io_open(&io_fs_real, IO_CWD, dirname(copy), IO_READ | IO_DIRECTORY, 0, &dir));
+    err e = io_sync_dir(&io_fs_real, dir);
+    io_close(&io_fs_real, dir);
+    return e;
+}
+
+static const char *save(struct saving *self)
+{
+    const char *why = receive(self);
+    if (!why)
+        why = check(self);
+    if (why)
+        return why;
+    err e = publish(self);
+    return e.code
+               ? arena_printf(&self->ctl->arena, "could not save %s: %s", self->path, err_text(e))
+               : NULL;
+}
+
+/* For people and the mail of cron: what was saved, how large, at which revision. */
+static void tell(struct saving *self, uint64_t begin_ns)
+{
+    static const int fds[] = {STDERR_FILENO};
+    const struct log_config config = {
+        .level = LOG_INFO, .format = LOG_JSON, .fds = fds, .fd_count = 1};
+    struct snapshot_file file;
+    const char *why;
+    char size[SIZE_TEXT_MAX];
+    int64_t revision = 0;
+    if (err_ok(snapshot_file_glance(&file, self->path, &self->ctl->arena, &why))) {
+        (void)snapshot_file_revision(&file, &revision).code;
+        snapshot_file_close(&file);
+    }
+    size_text(self->offset, size);
+    log_init(&config);
+    LOGI("saved", LOG_STR("path", self->path), LOG_STR("size", size), LOG_INT("revision", revision),
+         LOG_NS("took", (int64_t)(clock_mono_ns() - begin_ns)));
+    log_done();
+}
+
+int command_run_snapshot_save(struct ctl *ctl, const void *options, struct strings args)
+{
+    uint64_t begin_ns = clock_mono_ns();
+    if (args.count != 1)
+        return ctl_fail(CTL_BAD_ARGS, "snapshot save expects one argument <filename>");
+    if (ctl->options.endpoints.count > 1)
+        return ctl_fail(CTL_INTERRUPTED,
+                        "snapshot must be requested to one selected node, not multiple [%s ...]",
+                        ctl->options.endpoints.items[0]);
+    struct saving saving = {.ctl = ctl, .path = args.items[0], .digest = EVP_MD_CTX_new()};
+    /* A backup is nobody's hurry: on a member's host the member comes first. */
+    (void)!nice(YIELDING_NICE);
+    saving.part = arena_printf(&ctl->arena, "%s.part", saving.path);
+    err e = io_open(&io_fs_real, IO_CWD, saving.part, IO_WRITE | IO_CREATE | IO_TRUNCATE, FILE_MODE,
+                    &saving.file);
+    if (e.code || !saving.digest || !EVP_DigestInit_ex(saving.digest, EVP_sha256(), NULL)) {
+        EVP_MD_CTX_free(saving.digest);
+        return ctl_fail(CTL_INTERRUPTED, "could not open %s: %s", saving.part, err_text(e));
+    }
+    const char *why = save(&saving);
+    io_close(&io_fs_real, saving.file);
+    EVP_MD_CTX_free(saving.digest);
+    if (why) {
+        (void)io_unlink(&io_fs_real, IO_CWD, saving.part).code;
+        return ctl_fail(CTL_INTERRUPTED, "%s", why);
+    }
+    tell(&saving, begin_ns);
+    (void)printf("Snapshot saved at %s\n", saving.path);
+    if (saving.version[0])
+        (void)printf("Server version %s\n", saving.version);
+    return CTL_OK;
+}

@@ -1,0 +1,12 @@
+/* Feature gates of etcd 3.7: name, stage, default, standing (config_table.h). No include guard. */
+G(AllAlpha, "ALPHA", false, LIVE)
+G(AllBeta, "BETA", false, LIVE)
+G(StopGRPCServiceOnDefrag, "ALPHA", false, INERT)
+G(InitialCorruptCheck, "ALPHA", false, LIVE)
+G(CompactHashCheck, "ALPHA", false, INERT)
+G(TxnModeWriteWithSharedBuffer, "BETA", true, INERT)
+G(LeaseCheckpoint, "ALPHA", false, LIVE)
+G(LeaseCheckpointPersist, "ALPHA", false, LIVE)
+G(SetMemberLocalAddr, "ALPHA", false, LATER)
+G(FastLeaseKeepAlive, "BETA", true, INERT)
+G(PriorityRequest, "ALPHA", false, LATER)

@@ -1,0 +1,4 @@
+/* Badly formatted on purpose: the format gate must fail here. */
+int  f( int a ){
+  return a ;
+}

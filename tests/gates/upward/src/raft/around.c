@@ -1,0 +1,2 @@
+/* A way around the include paths on purpose. */
+#include "../base/up.h"
