@@ -106,8 +106,8 @@ static size_t versions_heard(struct replica *self, struct cluster_version *heard
     for (size_t i = 0; i < members->count; i++) {
         uint64_t id = members->members[i].id;
         struct peer *p = id == self->member_id ? NULL : peer_find(self, id);
-        if (id == self->member_id)
-            heard[i] = self->server_version;
+        if (id == self->member_id) /* who was told to stay below it speaks as those do */
+            heard[i] = self->version_max;
         else
             heard[i] = p ? p->version : (struct cluster_version){0, 0};
     }

@@ -63,7 +63,6 @@ static void take_config(struct replica *self, const struct replica_config *confi
     self->client_urls = (struct text_list){urls, config->client_urls.count};
     if (config->boot)
         self->boot = membership_versioned(config->boot, config->boot->version);
-    self->server_version = config->server_version;
     self->version_max = config->version_max.major ? config->version_max : config->server_version;
     self->heartbeat_ms = config->heartbeat_ms;
     self->election_ticks = config->election_ticks;

@@ -155,7 +155,6 @@ struct replica {
     struct text_list client_urls;
     struct arena config_arena;
     struct membership *boot; /* NULL: none */
-    struct cluster_version server_version;
     struct cluster_version version_max;
     unsigned heartbeat_ms;
     unsigned election_ticks;

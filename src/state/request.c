@@ -25,11 +25,12 @@ enum {
 enum request_form request_form_of(struct cluster_version cluster,
                                   const struct cluster_version *heard, size_t heard_count)
 {
-    const struct cluster_version v3_from = {3, 6};
-    struct cluster_version lowest = cluster;
+    const struct cluster_version v3_from = {3, 6}, initial = {3, 0};
+    bool decided = cluster_version_compare(cluster, initial) > 0;
+    struct cluster_version lowest = decided ? cluster : (struct cluster_version){0, 0};
     for (size_t i = 0; i < heard_count; i++) {
         if (heard[i].major == 0) {
-            if (cluster.major == 0)
+            if (!decided)
                 return REQUEST_FORM_NONE;
             continue;
         }

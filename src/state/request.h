@@ -3,7 +3,8 @@
  * An entry that a member cannot apply kills it at every start, since it stays in its log. One
  * table says which forms members of which version bear; the lowest of the cluster version and of
  * all versions heard decides. While no cluster version is set and a member is unheard, neither
- * form is proposed.
+ * form is proposed. 3.0 counts as none: a leader of etcd's writes it until it has heard all, and
+ * those that it has not heard may be 3.7, which dies of the v2 form.
  *
  *   lowest version   attributes, cluster version     passwords
  *   >= 3.6           fields 1301, 1300               hashed

@@ -124,12 +124,15 @@ class Comparison:
         """body: bytes, or a function of the side. Of what does not count code and text do."""
         if only_modern and not self.modern:
             return
-        answers = []
-        for side in self.sides:
-            raw = body(side) if callable(body) else body
-            code, details, response = side.call(at, method, raw)
-            side.refresh()
-            answers.append((code, details, members_in(response, field) if counts else ()))
+        self.compare(what, [self.answer(side, method, body, at, field, counts)
+                            for side in self.sides])
+
+    def answer(self, side, method, body, at=0, field=2, counts=True):
+        code, details, response = side.call(at, method, body(side) if callable(body) else body)
+        side.refresh()
+        return code, details, members_in(response, field) if counts else ()
+
+    def compare(self, what, answers):
         self.checked += 1
         if answers[0] != answers[1]:
             self.different.append("%s: ours %s, theirs %s" % (what, answers[0], answers[1]))
@@ -232,10 +235,14 @@ def two(c):
     add(c, "a second", lambda side: [side.cluster.members[1].peer_url])
     add(c, "a third before the second", ["http://127.0.0.1:9"])
     by_id(c, "the first before the second", "MemberRemove", of(0))
-    for side in reversed(c.sides):  # ours is the faster one: so both have just come
+    at_once = []
+    for side in c.sides:  # asked as soon as it has come: connected for less than five seconds
         start_second(side)
-    add(c, "a third at once", ["http://127.0.0.1:9"])
-    by_id(c, "the second at once", "MemberRemove", of(1))
+        third = texts(1, ["http://127.0.0.1:9"])
+        at_once.append((c.answer(side, CLUSTER + "MemberAdd", third, field=3),
+                        c.answer(side, CLUSTER + "MemberRemove", number(1, side.id(1)))))
+    for at, what in enumerate(("add a third at once", "remove the second at once")):
+        c.compare(what, [answers[at] for answers in at_once])
     move(c, "asked of who does not lead", of(1), at=1)
     by_id(c, "nobody, asked of the other", "MemberPromote", 77, at=1)
     c.step("list at the other", CLUSTER + "MemberList", b"", at=1)
