@@ -11,11 +11,10 @@ leaves a key of its own. A write that timed out may or may not have happened.
 import argparse
 import random
 import signal
-import sys
 import threading
 import time
 
-from cluster import Cluster, skip, wait_for
+from cluster import Cluster, leave, skip, wait_for
 
 try:
     import grpc
@@ -230,4 +229,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

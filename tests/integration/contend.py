@@ -7,13 +7,12 @@ who contend while members are killed.
 import argparse
 import queue
 import random
-import sys
 import threading
 import time
 
 import grpc
 
-from cluster import Cluster, debian_etcd, wait_for
+from cluster import Cluster, debian_etcd, leave, wait_for
 from contend_rpc import Contend
 from quota import Client
 from etcd3 import etcdrpc as rpc
@@ -327,4 +326,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -14,10 +14,9 @@ import json
 import os
 import socket
 import struct
-import sys
 import time
 
-from cluster import Cluster, http_get, skip, wait_for
+from cluster import Cluster, http_get, leave, skip, wait_for
 import hostile_bytes as hb
 
 try:
@@ -238,4 +237,4 @@ def tuple_of(address):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

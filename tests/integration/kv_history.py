@@ -9,9 +9,8 @@ design is left out of the comparison, each with its reason below.
 """
 import argparse
 import random
-import sys
 
-from cluster import Cluster, debian_etcd, skip
+from cluster import Cluster, debian_etcd, leave, skip
 
 try:
     import grpc
@@ -285,4 +284,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

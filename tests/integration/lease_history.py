@@ -6,9 +6,8 @@ leases are waited for on both sides.
     lease_history.py OURS [--other BINARY] [--seed N] [--calls N]
 """
 import argparse
-import sys
 
-from cluster import Cluster, debian_etcd, skip, wait_for
+from cluster import Cluster, debian_etcd, leave, skip, wait_for
 from kv_history import AT_APPLY, History, Side, plain, settle_ties, left_out
 
 try:
@@ -197,4 +196,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

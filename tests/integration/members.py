@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 
-from cluster import (Cluster, Member, debian_etcd, debian_etcdctl, free_ports, http_get, skip,
-                     wait_for)
+from cluster import (Cluster, Member, debian_etcd, debian_etcdctl, free_ports, http_get, leave,
+                     skip, wait_for)
 
 try:
     import grpc
@@ -543,4 +543,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

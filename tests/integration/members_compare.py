@@ -10,7 +10,7 @@ otherwise by its own documentation, is left out for it.
 import subprocess
 import sys
 
-from cluster import Cluster, debian_etcd, skip, wait_for
+from cluster import Cluster, debian_etcd, leave, skip, wait_for
 from members import Joiner, new_member
 
 try:
@@ -293,4 +293,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -5,9 +5,8 @@ step. And the limits of requests, which need no full store.
     quota.py OURS [--other BINARY] [--members N]
 """
 import argparse
-import sys
 
-from cluster import Cluster, debian_etcd, http_get, skip, wait_for
+from cluster import Cluster, debian_etcd, http_get, leave, skip, wait_for
 
 try:
     import grpc
@@ -173,4 +172,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -16,7 +16,7 @@ import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
-from cluster import Cluster, http_get, skip, wait_for  # noqa: E402
+from cluster import Cluster, http_get, leave, skip, wait_for  # noqa: E402
 import raw  # noqa: E402
 
 try:
@@ -187,3 +187,4 @@ def main():
 
 
 main()
+leave(0)

@@ -7,9 +7,8 @@ must be told the same on both, and each revision in one response.
 """
 import argparse
 import random
-import sys
 
-from cluster import Cluster, debian_etcd, wait_for
+from cluster import Cluster, debian_etcd, leave, wait_for
 from watching import (  # noqa: I100
     COMPACT, DELETE_RANGE, NO_DELETE, NO_PUT, PUT, TXN, Side, Stream, cancel, field, number_of,
     progress)
@@ -278,4 +277,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 
-from cluster import Cluster, debian_etcdctl, wait_for
+from cluster import Cluster, debian_etcdctl, leave, wait_for
 from watching import (
     DELETE_RANGE, PUT, WATCH, Response, Side, Stream, cancel, field, number_of, progress)
 
@@ -373,4 +373,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

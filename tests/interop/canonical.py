@@ -12,9 +12,9 @@ For the requests of hostile.py and N random ones:
 import argparse
 import itertools
 import subprocess
-import sys
 
 import golang
+from cluster import leave
 import hostile
 import raw
 from kv_history import rpc
@@ -80,4 +80,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

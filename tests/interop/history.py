@@ -9,12 +9,11 @@ Then the requests of hostile.py, and N random ones like them, on the same two.
 """
 import argparse
 import itertools
-import sys
 
 import golang
 import hostile
 import raw
-from cluster import Cluster
+from cluster import Cluster, leave
 from kv_history import History, rpc, settle_ties
 
 REQUESTS = {"Put": (raw.PUT, rpc.PutResponse), "DeleteRange": (raw.DELETE_RANGE, rpc.DeleteRangeResponse),
@@ -171,4 +170,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,6 +9,7 @@ import sys
 
 import golang  # noqa: F401 (also finds the integration tests)
 from golang import build_or_skip
+from cluster import leave
 import members
 import members_compare
 
@@ -23,4 +24,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -13,12 +13,11 @@ import argparse
 import itertools
 import json
 import random
-import sys
 
 import golang
 import hostile
 import raw
-from cluster import Cluster, debian_etcd, http_get, wait_for
+from cluster import Cluster, debian_etcd, http_get, leave, wait_for
 from kv_history import History, rpc
 
 LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant"
@@ -351,4 +350,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -13,7 +13,7 @@ import sys
 
 import golang
 import raw
-from cluster import Cluster
+from cluster import Cluster, leave
 from kv_history import rpc
 
 
@@ -131,4 +131,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -3,13 +3,12 @@
 
     python_interop.py OURS [CLIENTS]
 """
-import os
 import sys
 import threading
 import time
 
 from golang import skip  # finds the modules of the integration tests
-from cluster import Cluster, wait_for
+from cluster import Cluster, leave, wait_for
 
 try:
     import etcd3
@@ -91,9 +90,7 @@ def main():
         for part, args in ((leases, ()), (locks, (clients,)), (watching, ())):
             part(cluster, *args)
             print("ok", part.__name__, flush=True)
-    # Python's end takes the library's threads' ground from under them: now and then one crashes.
-    os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    leave(main())

@@ -9,11 +9,9 @@ through each, writes through each. Ours run with --cluster-version-max, so that 
 version can come back.
 """
 import argparse
-import os
-import sys
 
 import raw
-from cluster import Cluster, Member, free_ports, wait_for
+from cluster import Cluster, Member, free_ports, leave, wait_for
 from kv_history import rpc
 from mixed import Mixed, binary_of, through_each
 
@@ -119,4 +117,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
