@@ -214,11 +214,6 @@ size_t model_lease_count(const struct model *self)
     return self->lease_count;
 }
 
-size_t model_leases_live(const struct model *self)
-{
-    return self->leases_live;
-}
-
 /* ---- requests ---------------------------------------------------------------------------------
  */
 
