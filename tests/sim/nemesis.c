@@ -475,10 +475,10 @@ static unsigned sometimes(struct sim *sim, unsigned permille, unsigned lo, unsig
 /* Small segments bring about much, but a busy cluster would fill its folders with them. */
 static uint64_t segment_bytes(struct sim *sim)
 {
-    static const uint64_t sizes[] = {16384, 65536, 262144};
+    static const uint64_t sizes[] = {16384, 65536, 262144, 1048576};
     uint64_t bytes = sizes[sim_below(sim, 3)];
-    bool busy = sim->plan.think_us < 10 * MS || sim->plan.value_bytes_max > 10000;
-    return busy ? sizes[2] : bytes;
+    unsigned busy = (sim->plan.think_us < 10 * MS) + (sim->plan.value_bytes_max > 10000);
+    return busy ? sizes[1 + busy] : bytes;
 }
 
 /* So that who is away for a moment lacks what the log no longer has. */
