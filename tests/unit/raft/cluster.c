@@ -596,8 +596,8 @@ static bool everyone_applied(const struct cluster *self, uint64_t index)
 
 /* Configurations take hold when they are applied. So members that have not heard that the removal
  * of a voter is committed may need its vote, which its longer log refuses them, while it may not
- * lead any more. That is a known price of this kind of Raft, paid where half of the voters go, unless
- * votes tell what is committed. */
+ * lead any more. That is a known price of this kind of Raft, paid where half of the voters go,
+ * unless votes tell what is committed. */
 static bool is_stranded(const struct cluster *self)
 {
     for (size_t i = 0; i < CLUSTER_NODES; i++) {
