@@ -4,6 +4,11 @@
  *            is noted whether they are superseded at C already, or only at R
  *     FOLD   checksums are combined in order of seq
  *
+ * or, going on from what a hash at the same C has left, over the new ones alone:
+ *
+ *     NEWER  what they supersede is taken out of its block, their own checksums are combined
+ *     BLOCKS blocks that lost something are folded anew, and all are combined in order
+ *
  * Whether any key is kept at R is known only once all rows up to the compaction were folded, and
  * decides which of them count: until there both sums are kept.
  *
@@ -16,7 +21,11 @@
 #include "base/check.h"
 #include "base/crc.h"
 
-enum hash_phase { HASH_SCAN, HASH_FOLD, HASH_DONE };
+/* In rows that are walked: what finding a change in its block costs, and a block's rows. */
+#define TAKE_OUT_COST 4
+#define SEEK_COST     32
+
+enum hash_phase { HASH_SCAN, HASH_FOLD, HASH_NEWER, HASH_BLOCKS, HASH_DONE };
 enum hash_mode { HASH_OF_REVISION, HASH_OF_COMPACTION, HASH_OF_ALL };
 
 static void gone_set(struct map *map, uint64_t seq)
@@ -64,6 +73,37 @@ static const struct mvcc_compact_hash *stored_hash(const struct mvcc_view *view,
     return NULL;
 }
 
+/* The base's as that of a hash at the present revisions, from which another may go on. */
+static void hash_leave_later(struct mvcc_hash *self)
+{
+    self->leaves = true;
+    self->base.revision = self->hash_revision;
+    self->base.compact_revision = self->compact_revision;
+    self->base.compact_seq = self->compact_seq;
+    self->base.end = self->end;
+}
+
+static void hash_go_on(struct mvcc_hash *self, struct mvcc_hash_base *base)
+{
+    self->base = *base;
+    *base = (struct mvcc_hash_base){0};
+    self->base_revision = self->base.revision;
+    self->phase = HASH_NEWER;
+    self->next = self->base.end + 1;
+    hash_leave_later(self);
+}
+
+/* All over again, where going on does not do. */
+static void hash_restart(struct mvcc_hash *self)
+{
+    struct mvcc_hash old = *self;
+    mvcc_hash_done(self);
+    hash_start(self, HASH_OF_REVISION, old.compact_seq, old.end);
+    self->hash_revision = old.hash_revision;
+    self->compact_revision = old.compact_revision;
+    hash_leave_later(self);
+}
+
 err mvcc_hash_begin(struct mvcc_hash *self, const struct mvcc_view *view, int64_t revision)
 {
     const struct mvcc_compact_hash *stored = stored_hash(view, revision);
@@ -82,6 +122,32 @@ err mvcc_hash_begin(struct mvcc_hash *self, const struct mvcc_view *view, int64_
     return OK;
 }
 
+err mvcc_hash_begin_on(struct mvcc_hash *self, const struct mvcc_view *view, int64_t revision,
+                       struct mvcc_hash_base *base)
+{
+    TRY(mvcc_hash_begin(self, view, revision));
+    if (self->phase == HASH_DONE || self->hash_revision == self->compact_revision)
+        return OK;
+    if (base->revision > 0 && base->revision < self->hash_revision &&
+        base->compact_revision == self->compact_revision &&
+        base->compact_seq == self->compact_seq && base->end <= self->end)
+        hash_go_on(self, base);
+    else
+        hash_leave_later(self);
+    return OK;
+}
+
+void mvcc_hash_leave(struct mvcc_hash *self, struct mvcc_hash_base *base)
+{
+    CHECK(self->phase == HASH_DONE);
+    if (!self->leaves)
+        return;
+    mvcc_hash_base_done(base);
+    *base = self->base;
+    self->base = (struct mvcc_hash_base){0};
+    self->leaves = false;
+}
+
 void mvcc_hash_begin_compaction(struct mvcc_hash *self, int64_t previous_revision,
                                 uint64_t previous_seq, int64_t revision, uint64_t seq)
 {
@@ -95,6 +161,7 @@ void mvcc_hash_done(struct mvcc_hash *self)
     map_done(&self->gone_at_c);
     map_done(&self->gone_at_r);
     map_done(&self->back_at_r);
+    mvcc_hash_base_done(&self->base);
 }
 
 /* ── Small buckets ──────────────────────────────────────────────────────────────────────────── */
@@ -204,66 +271,129 @@ static void hash_fold_compacted(struct mvcc_hash *self, const struct revlog_row 
         return;
     self->any_kept = true;
     hash_add(&self->kept_hash, row);
-}
-
-/* All rows up to the compaction have been folded. */
-static void hash_choose(struct mvcc_hash *self)
-{
-    if (self->chosen)
-        return;
-    self->chosen = true;
-    if (self->kept > 0)
-        self->any_kept = true;
-    if (self->mode != HASH_OF_ALL && self->any_kept)
-        self->hash = self->kept_hash;
+    if (self->leaves)
+        mvcc_hash_base_add(&self->base, row);
 }
 
 static void hash_fold_row(struct mvcc_hash *self, const struct revlog_row *row)
 {
-    if (row->seq <= self->compact_seq) {
+    if (row->seq <= self->compact_seq)
         hash_fold_compacted(self, row);
-        return;
+    else
+        mvcc_hash_base_add_late(&self->base, row);
+}
+
+static void spend(unsigned *budget, unsigned cost)
+{
+    *budget -= *budget < cost ? *budget : cost;
+}
+
+static void hash_newer_row(struct mvcc_hash *self, const struct revlog_row *row, unsigned *budget)
+{
+    if (row->prev != 0 && row->prev <= self->compact_seq) {
+        mvcc_hash_base_remove(&self->base, row->prev);
+        spend(budget, TAKE_OUT_COST);
     }
-    hash_choose(self);
-    hash_add(&self->hash, row);
+    mvcc_hash_base_add_late(&self->base, row);
+}
+
+/* What comes behind the rows up to the compaction. */
+static void hash_finish(struct mvcc_hash *self)
+{
+    self->hash = crc32c_combine(self->hash, self->base.late_crc, self->base.late_bytes);
+    if (self->mode == HASH_OF_ALL)
+        self->hash = crc32c_combine(self->hash, self->after_hash, self->after_bytes);
+    self->phase = HASH_DONE;
+}
+
+static void hash_end_of_rows(struct mvcc_hash *self)
+{
+    switch ((enum hash_phase)self->phase) {
+    case HASH_SCAN:
+        self->phase = HASH_FOLD;
+        self->next = 1;
+        self->kept_hash = self->hash;
+        break;
+    case HASH_FOLD:
+        if (self->mode != HASH_OF_ALL && (self->any_kept || self->kept > 0))
+            self->hash = self->kept_hash;
+        hash_finish(self);
+        break;
+    case HASH_NEWER:
+        self->phase = HASH_BLOCKS;
+        break;
+    case HASH_BLOCKS:
+    case HASH_DONE:
+        break;
+    }
+}
+
+static err hash_rows(struct mvcc_hash *self, const struct mvcc_view *view, unsigned *budget)
+{
+    struct revlog_rows rows;
+    if (self->next <= self->end)
+        revlog_rows_begin(&rows, view->log, self->next, self->end);
+    while (*budget > 0) {
+        struct revlog_row row;
+        bool found = false;
+        if (self->next <= self->end)
+            TRY(revlog_rows_next(&rows, &row, &found, &self->fault));
+        spend(budget, 1);
+        if (!found) {
+            hash_end_of_rows(self);
+            break;
+        }
+        self->next = row.seq + 1;
+        if (row.kind != MVCC_PUT && row.kind != MVCC_TOMBSTONE)
+            continue;
+        if (self->phase == HASH_SCAN)
+            hash_scan_row(self, &row);
+        else if (self->phase == HASH_FOLD)
+            hash_fold_row(self, &row);
+        else
+            hash_newer_row(self, &row, budget);
+    }
+    return OK;
+}
+
+/* *ret_whole false: it has to begin from scratch. */
+static err hash_block(struct mvcc_hash *self, const struct mvcc_view *view, unsigned *budget,
+                      bool *ret_whole)
+{
+    struct mvcc_hash_base *base = &self->base;
+    const struct mvcc_hash_block *block = &base->blocks[self->block];
+    unsigned rows = 1;
+    *ret_whole = true;
+    if (block->is_due) {
+        rows = SEEK_COST;
+        TRY(mvcc_hash_block_fold(base, self->block, view->log, &rows, ret_whole, &self->fault));
+    }
+    spend(budget, rows);
+    self->hash = crc32c_combine(self->hash, block->crc, block->bytes);
+    self->any_kept = self->any_kept || block->count > 0;
+    self->block++;
+    return OK;
+}
+
+static err hash_blocks(struct mvcc_hash *self, const struct mvcc_view *view, unsigned *budget)
+{
+    bool whole = true;
+    while (*budget > 0 && whole && self->block < self->base.block_count)
+        TRY(hash_block(self, view, budget, &whole));
+    bool end = self->block == self->base.block_count;
+    if (!whole || (end && self->compact_seq > 0 && !self->any_kept))
+        hash_restart(self);
+    else if (end)
+        hash_finish(self);
+    return OK;
 }
 
 err mvcc_hash_run(struct mvcc_hash *self, const struct mvcc_view *view, unsigned *budget,
                   bool *ret_done)
 {
-    struct revlog_rows rows;
-    bool begun = false;
-    while (self->phase != HASH_DONE && *budget > 0) {
-        struct revlog_row row;
-        bool found = false;
-        if (!begun && self->next <= self->end)
-            revlog_rows_begin(&rows, view->log, self->next, self->end);
-        begun = true;
-        if (self->next <= self->end)
-            TRY(revlog_rows_next(&rows, &row, &found, &self->fault));
-        --*budget;
-        if (found) {
-            self->next = row.seq + 1;
-            if (row.kind != MVCC_PUT && row.kind != MVCC_TOMBSTONE)
-                continue;
-            if (self->phase == HASH_SCAN)
-                hash_scan_row(self, &row);
-            else
-                hash_fold_row(self, &row);
-            continue;
-        }
-        if (self->phase == HASH_SCAN) {
-            self->phase = HASH_FOLD;
-            self->next = 1;
-            self->kept_hash = self->hash;
-            begun = false;
-            continue;
-        }
-        hash_choose(self);
-        if (self->mode == HASH_OF_ALL)
-            self->hash = crc32c_combine(self->hash, self->after_hash, self->after_bytes);
-        self->phase = HASH_DONE;
-    }
+    while (self->phase != HASH_DONE && *budget > 0)
+        TRY(self->phase == HASH_BLOCKS ? hash_blocks(self, view, budget)
+                                       : hash_rows(self, view, budget));
     *ret_done = self->phase == HASH_DONE;
     return OK;
 }

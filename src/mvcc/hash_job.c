@@ -19,6 +19,15 @@ err mvcc_hash_job_begin(struct mvcc_hash_job *self, const struct mvcc_view *view
     return take_pin(self, pins, now_ms);
 }
 
+err mvcc_hash_job_begin_on(struct mvcc_hash_job *self, const struct mvcc_view *view,
+                           int64_t revision, struct mvcc_hash_base *base, struct mvcc_pins *pins,
+                           uint64_t now_ms)
+{
+    *self = (struct mvcc_hash_job){.revision = view->revision};
+    TRY(mvcc_hash_begin_on(&self->hash, view, revision, base));
+    return take_pin(self, pins, now_ms);
+}
+
 err mvcc_hash_job_begin_all(struct mvcc_hash_job *self, const struct mvcc_view *view,
                             struct mvcc_pins *pins, uint64_t now_ms)
 {

@@ -16,6 +16,10 @@ struct mvcc_hash_job {
  * without a free pin. Where it fails there is nothing to be done with the job. */
 MUST err mvcc_hash_job_begin(struct mvcc_hash_job *self, const struct mvcc_view *view,
                              int64_t revision, struct mvcc_pins *pins, uint64_t now_ms);
+/* The same, as mvcc_hash_begin_on; mvcc_hash_leave(&self->hash, base) once it is done. */
+MUST err mvcc_hash_job_begin_on(struct mvcc_hash_job *self, const struct mvcc_view *view,
+                                int64_t revision, struct mvcc_hash_base *base,
+                                struct mvcc_pins *pins, uint64_t now_ms);
 /* The rpc Hash. Fails: ERR_REQUEST_TOO_MANY_REQUESTS. */
 MUST err mvcc_hash_job_begin_all(struct mvcc_hash_job *self, const struct mvcc_view *view,
                                  struct mvcc_pins *pins, uint64_t now_ms);

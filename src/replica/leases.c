@@ -227,9 +227,25 @@ static void propose_again(struct replica *self)
     }
 }
 
+static bool may_revoke(struct replica *self)
+{
+    if (self->lease_paced_ms != self->now_ms) {
+        self->lease_paced_ms = self->now_ms;
+        self->lease_paced = 0;
+    }
+    return self->lease_queue_count && self->lease_revoke_count < self->lease_revoke_window &&
+           self->lease_paced < LEASE_REVOKES_A_MS;
+}
+
+uint64_t leases_deadline_ms(const struct replica *self)
+{
+    bool paced = self->lease_paced_ms == self->now_ms && self->lease_paced >= LEASE_REVOKES_A_MS;
+    return paced ? self->now_ms + 1 : UINT64_MAX;
+}
+
 static void expire(struct replica *self)
 {
-    while (self->lease_queue_count && self->lease_revoke_count < self->lease_revoke_window) {
+    while (may_revoke(self)) {
         struct lease *lease = self->lease_queue[0];
         if (lease->scheduled_ms > self->now_ms)
             return;
@@ -241,6 +257,7 @@ static void expire(struct replica *self)
         if (!err_ok(propose_revoke(self, lease->id)))
             return; /* leadership is moving */
         queue_remove(self, lease);
+        self->lease_paced++;
         self->lease_revokes[self->lease_revoke_count++] =
             (struct lease_revoke){lease->id, self->now_ms + LEASE_REVOKE_RETRY_MS};
     }

@@ -41,6 +41,7 @@ static err raft_start(struct replica *self, const struct replica_config *config)
         .pre_vote = config->pre_vote,
         .async_storage_writes = true,
         .group_appends = true,
+        .commit_in_votes = !BUG(votes_without_commit),
         .seed = config->seed,
         .trace = config->trace ? trace_line : NULL,
         .trace_ctx = self,
@@ -365,6 +366,9 @@ static uint64_t pass_deadline(const struct replica *self)
     if (self->dirty_since_ms && !self->flush_pending &&
         self->dirty_since_ms + self->flush_ms < deadline)
         deadline = self->dirty_since_ms + self->flush_ms;
+    uint64_t leases = leases_deadline_ms(self);
+    if (leases < deadline)
+        deadline = leases;
     if (self->stop_handed_ms && self->stop_handed_ms + STOP_LINGER_MS < deadline)
         deadline = self->stop_handed_ms + STOP_LINGER_MS;
     return deadline > self->now_ms ? deadline : self->now_ms;

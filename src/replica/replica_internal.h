@@ -48,7 +48,8 @@ enum {
     LEASE_REVOKE_RETRY_MS = 3000,
     LEASE_REVOKES_MIN = 16, /* in flight, at first */
     LEASE_REVOKES_MAX = 256,
-    LEASE_SCAN_COUNT = 1000, /* leases that a pass takes up after a change of leader */
+    LEASE_REVOKES_A_MS = 200, /* writers find the core and the log free for the rest of it */
+    LEASE_SCAN_COUNT = 1000,  /* leases that a pass takes up after a change of leader */
     LEASE_GAP_HEARTBEATS = 3,
     LEASE_NOTE_TURN_MS = 60000, /* all leases are looked at once in such a time */
     LEASE_NOTE_LOST_S = 300,    /* so much must be gone since it was noted last */
@@ -318,6 +319,8 @@ struct replica {
     struct lease_revoke lease_revokes[LEASE_REVOKES_MAX];
     size_t lease_revoke_count;
     size_t lease_revoke_window;
+    uint64_t lease_paced_ms; /* so many were proposed in this millisecond */
+    size_t lease_paced;
     bool lease_unconfirmed; /* time stood still: a quorum must say that we still lead */
     bool lease_confirming;
     uint64_t pass_ms; /* of the last pass */
@@ -446,6 +449,8 @@ void leases_applied(struct replica *self, const struct state_result *result);
 void leases_confirmed(struct replica *self, err error);
 /* True: call again soon. */
 bool leases_run(struct replica *self);
+/* When more may be ended than this pass did; UINT64_MAX: nothing waits for that. */
+uint64_t leases_deadline_ms(const struct replica *self);
 /* What the leader alone may propose now, and the members will take in their stride. */
 bool leases_may_propose(const struct replica *self);
 void leases_fail_all(struct replica *self, err error);

@@ -86,6 +86,18 @@ static inline int64_t config_quota_bytes(const struct config *self)
 {
     return self->quota_backend_bytes ? self->quota_backend_bytes : CONFIG_QUOTA_DEFAULT;
 }
+/* --corrupt-check-time, also by its older name; 0: off. Not set, it is a period of ours. */
+#define CONFIG_CORRUPT_CHECK_DEFAULT_NS ((int64_t)600 * 1000000000)
+static inline bool config_corrupt_check_is_set(const struct config *self)
+{
+    return self->is_set[CONFIG_corrupt_check_ns] || self->is_set[CONFIG_old_corrupt_check_ns];
+}
+static inline int64_t config_corrupt_check_ns(const struct config *self)
+{
+    if (!config_corrupt_check_is_set(self))
+        return CONFIG_CORRUPT_CHECK_DEFAULT_NS;
+    return self->corrupt_check_ns ? self->corrupt_check_ns : self->old_corrupt_check_ns;
+}
 /* The shortest time that a lease is given: one and a half election timeouts, in whole seconds. */
 static inline int64_t config_lease_ttl_min_s(const struct config *self)
 {

@@ -192,7 +192,7 @@ X(BOOL, old_initial_corrupt_check, "experimental-initial-corrupt-check", "false"
 X(DURATION, old_corrupt_check_ns, "experimental-corrupt-check-time", "0s", NULL, LIVE,
   "older name of corrupt-check-time")
 X(DURATION, corrupt_check_ns, "corrupt-check-time", "0s", NULL, LIVE,
-  "how often to compare members; 0 is off")
+  "how often to compare members; 0 is off; not set, every 10 minutes from cluster version 3.6 on")
 X(DURATION, compact_hash_check_ns, "compact-hash-check-time", "1m0s", NULL, LIVE,
   "how often to compare hashes of compactions")
 X(INT, compaction_batch_limit, "compaction-batch-limit", "0", NULL, INERT,

@@ -11,6 +11,13 @@
 #define AGAIN_MS         2000
 #define STAGE_ORDER      70
 #define FIRST_TIMEOUT_MS 7000
+/* Who is behind the revision is asked again, so often. */
+#define BEHIND_MS       500
+#define BEHIND_ASKS_MAX 10
+/* Between a member's coming and looking at all; no more than so many looks in a window. */
+#define CAME_MS           10000
+#define CAME_LOOKS_MAX    3
+#define CAME_LOOKS_WITHIN 180000
 /* Numbers of questions: the check's, then the member's place. */
 #define NUMBER_BITS 8
 _Static_assert(MEMBERS_MAX <= 1 << NUMBER_BITS, "a place fits");
@@ -20,6 +27,7 @@ struct voice {
     uint64_t member_id;
     uint32_t hash;
     bool comparable; /* of the same revision and compact revision */
+    bool behind;     /* to be asked again */
 };
 
 struct check {
@@ -29,10 +37,13 @@ struct check {
     bool second;
     bool first_of_all; /* before serving: nothing is raised */
     int64_t revision, compact_revision;
+    int64_t asked_revision; /* 0: the present one */
+    int64_t base_revision;  /* of the hash that our own went on from; 0: from scratch */
     struct mvcc_hash_job job;
     struct voice voices[MEMBERS_MAX + 1];
     unsigned voice_count;
     unsigned missing; /* answers that are still to come */
+    unsigned behind_asks;
     uint64_t number;
 };
 
@@ -45,9 +56,14 @@ struct served_job {
 struct corruption {
     struct corruption_config config;
     struct io_stage stage;
-    struct io_timer compaction_timer, full_timer, again_timer;
+    struct io_timer compaction_timer, full_timer, again_timer, behind_timer, came_timer;
     struct list served;
     struct check check;
+    struct mvcc_hash_base base; /* of the last hash of everything, asked for or for a check */
+    bool leads;
+    bool came;                              /* came_timer runs */
+    uint64_t came_looks_ms[CAME_LOOKS_MAX]; /* when the last ones were; a ring */
+    unsigned came_looks;
     int64_t agreed_revision;        /* of the newest compaction that all members agree on */
     uint64_t suspects[MEMBERS_MAX]; /* the odd ones, until the second look has ended */
     unsigned suspect_count;
@@ -167,6 +183,11 @@ static void check_end(struct corruption *self)
         return;
     }
     self->suspect_count = 0;
+    if (check->full && comparable > 1)
+        LOGI("finished corruption check", LOG_INT("revision", check->revision),
+             LOG_INT("compact-revision", check->compact_revision),
+             LOG_INT("went-on-from-revision", check->base_revision),
+             LOG_UINT("hash", check->voices[0].hash), LOG_UINT("number-of-members", comparable));
     if (check->full || comparable < view_of(self)->members->count)
         return;
     self->agreed_revision = check->revision;
@@ -190,6 +211,7 @@ static void ask_others(struct corruption *self, uint32_t hash)
             check->voices[check->voice_count++] =
                 (struct voice){.member_id = members->members[i].id};
     check->missing = check->voice_count - 1;
+    check->behind_asks = 0;
     if (check->missing == 0) {
         check_end(self);
         return;
@@ -197,7 +219,44 @@ static void ask_others(struct corruption *self, uint32_t hash)
     uint64_t number = check->number << NUMBER_BITS;
     for (unsigned i = 1; i < check->voice_count && check->runs; i++)
         peers_ask_hash(self->config.peers, membership_find(members, check->voices[i].member_id),
-                       check->revision, number | i);
+                       check->asked_revision, number | i);
+}
+
+/* It has not applied the revision yet: a follower always is a little behind. */
+static void ask_later(struct corruption *self, struct voice *voice)
+{
+    voice->behind = true;
+    io_loop_timer_after(self->config.loop, &self->behind_timer, BEHIND_MS);
+}
+
+static void behind_due(void *ctx)
+{
+    struct corruption *self = ctx;
+    struct check *check = &self->check;
+    const struct membership *members = view_of(self)->members;
+    check->behind_asks++;
+    for (unsigned i = 1; i < check->voice_count && check->runs; i++) {
+        struct voice *voice = &check->voices[i];
+        uint64_t number = check->number << NUMBER_BITS | i;
+        if (!voice->behind)
+            continue;
+        voice->behind = false;
+        const struct member *member = membership_find(members, voice->member_id);
+        if (member)
+            peers_ask_hash(self->config.peers, member, check->asked_revision, number);
+        else
+            corruption_hash_answered(self, number, ERR_UNREACHABLE, NULL);
+    }
+}
+
+/* Etcd before 3.6 does not say which revision it has hashed. Asked for one it was that one; asked
+ * for its present one it was none above what it says beside. */
+static bool is_comparable(const struct check *check, const struct peer_hash *hash)
+{
+    int64_t revision = hash->hash_revision;
+    if (revision == 0)
+        revision = check->asked_revision ? check->asked_revision : hash->revision;
+    return hash->compact_revision == check->compact_revision && revision == check->revision;
 }
 
 void corruption_hash_answered(struct corruption *self, uint64_t number, err error,
@@ -208,11 +267,15 @@ void corruption_hash_answered(struct corruption *self, uint64_t number, err erro
     if (!check->runs || number >> NUMBER_BITS != check->number || place >= check->voice_count)
         return;
     struct voice *voice = &check->voices[place];
+    if (err_is(error, ERR_FUTURE_REV) && check->full && !check->first_of_all &&
+        check->behind_asks < BEHIND_ASKS_MAX) {
+        ask_later(self, voice);
+        return;
+    }
     if (!err_ok(error))
         LOGI("a member's hash is not to be had", LOG_HEX("remote-peer-id", voice->member_id),
              LOG_INT("requested-revision", check->revision), LOG_ERR(error));
-    if (err_ok(error) && hash->compact_revision == check->compact_revision &&
-        (hash->hash_revision == 0 || hash->hash_revision == check->revision)) {
+    if (err_ok(error) && is_comparable(check, hash)) {
         voice->comparable = true;
         voice->hash = hash->hash;
     }
@@ -220,15 +283,29 @@ void corruption_hash_answered(struct corruption *self, uint64_t number, err erro
         check_end(self);
 }
 
+/* A second look asks for the first one's revision again; where that was compacted since, or was the
+ * compacted one itself, nobody goes on from what he has kept. */
 static void begin_full(struct corruption *self)
 {
     struct check *check = &self->check;
     const struct mvcc_view *view = view_of(self)->mvcc;
-    check->revision = view->revision;
-    check->compact_revision = view->compact_revision;
-    check->hashes = err_ok(mvcc_hash_job_begin(&check->job, view, view->revision, self->config.pins,
-                                               io_loop_now_ms(self->config.loop)));
+    int64_t revision =
+        check->second && check->revision > view->compact_revision ? check->revision : 0;
+    if (check->second)
+        mvcc_hash_base_done(&self->base);
+    check->hashes =
+        err_ok(mvcc_hash_job_begin_on(&check->job, view, revision, &self->base, self->config.pins,
+                                      io_loop_now_ms(self->config.loop)));
     check->runs = check->hashes;
+    if (!check->runs)
+        return;
+    check->revision = check->job.hash.hash_revision;
+    check->compact_revision = check->job.hash.compact_revision;
+    check->base_revision = check->job.hash.base_revision;
+    /* For a revision that was compacted to exactly, others may have kept what the compaction left,
+     * which is another hash. */
+    bool at_compaction = check->revision == check->compact_revision && !check->first_of_all;
+    check->asked_revision = at_compaction ? 0 : check->revision;
     io_loop_wake(self->config.loop);
 }
 
@@ -247,7 +324,13 @@ static void begin_compaction(struct corruption *self)
     check->runs = true;
     check->revision = newest->revision;
     check->compact_revision = newest->compact_revision;
+    check->asked_revision = newest->revision;
     ask_others(self, newest->hash);
+}
+
+static bool is_busy(const struct corruption *self)
+{
+    return self->check.runs || self->suspect_count;
 }
 
 /* A second look comes before any other. */
@@ -257,6 +340,8 @@ static void begin(struct corruption *self, bool full, bool second)
     const struct replica_view *view = view_of(self);
     if (check->runs || (self->suspect_count && !second) ||
         view->leader_id != self->config.member_id || view->members->count < 2)
+        return;
+    if (full && cluster_version_compare(view->version, self->config.full_check_version) < 0)
         return;
     check->full = full;
     check->second = second;
@@ -276,11 +361,60 @@ static void compaction_due(void *ctx)
                         self->config.compaction_check_ms);
 }
 
+static void full_next(struct corruption *self, uint64_t after_ms)
+{
+    io_loop_timer_after(self->config.loop, &self->full_timer, after_ms);
+}
+
 static void full_due(void *ctx)
 {
     struct corruption *self = ctx;
+    uint64_t period_ms = self->config.full_check_ms;
+    bool busy = is_busy(self);
     begin(self, true, false);
-    io_loop_timer_after(self->config.loop, &self->full_timer, self->config.full_check_ms);
+    full_next(self, busy && period_ms > AGAIN_MS ? AGAIN_MS : period_ms);
+}
+
+/* Somebody has come: looked at soon, so that a state that changed while it was away is found. */
+static void look_soon(struct corruption *self)
+{
+    if (self->came || !self->config.full_check_ms)
+        return;
+    uint64_t due_ms = io_loop_now_ms(self->config.loop) + CAME_MS;
+    uint64_t oldest_ms = self->came_looks_ms[self->came_looks % CAME_LOOKS_MAX];
+    if (oldest_ms && oldest_ms + CAME_LOOKS_WITHIN > due_ms)
+        due_ms = oldest_ms + CAME_LOOKS_WITHIN;
+    self->came = true;
+    io_loop_timer_at(self->config.loop, &self->came_timer, due_ms);
+}
+
+static void came_due(void *ctx)
+{
+    struct corruption *self = ctx;
+    if (is_busy(self)) {
+        io_loop_timer_after(self->config.loop, &self->came_timer, AGAIN_MS);
+        return;
+    }
+    self->came = false;
+    begin(self, true, false);
+    if (!self->check.runs)
+        return;
+    self->came_looks_ms[self->came_looks++ % CAME_LOOKS_MAX] = io_loop_now_ms(self->config.loop);
+    full_next(self, self->config.full_check_ms);
+}
+
+void corruption_member_came(struct corruption *self)
+{
+    if (self->leads)
+        look_soon(self);
+}
+
+void corruption_view_changed(struct corruption *self)
+{
+    bool leads = view_of(self)->leader_id == self->config.member_id;
+    if (leads && !self->leads)
+        look_soon(self);
+    self->leads = leads;
 }
 
 static void again_due(void *ctx)
@@ -299,8 +433,8 @@ void corruption_hash_asked(struct corruption *self, uint64_t number, int64_t rev
     struct served_job *served = calloc(1, sizeof(*served));
     CHECK(served);
     served->number = number;
-    err e = mvcc_hash_job_begin(&served->job, view, revision, self->config.pins,
-                                io_loop_now_ms(self->config.loop));
+    err e = mvcc_hash_job_begin_on(&served->job, view, revision, &self->base, self->config.pins,
+                                   io_loop_now_ms(self->config.loop));
     if (!err_ok(e)) {
         free(served);
         peers_hash_reply(self->config.peers, number, e, NULL);
@@ -329,6 +463,8 @@ static void run_served(struct corruption *self, struct served_job *served)
                                      .hash = hash->hash,
                                      .compact_revision = hash->compact_revision,
                                      .hash_revision = hash->hash_revision};
+    if (err_ok(e))
+        mvcc_hash_leave(&served->job.hash, &self->base);
     peers_hash_reply(self->config.peers, served->number, e, &answer);
     served_free(served);
 }
@@ -343,6 +479,8 @@ static void run_own(struct corruption *self)
         return;
     uint32_t hash = check->job.hash.hash;
     check->hashes = false;
+    if (err_ok(e))
+        mvcc_hash_leave(&check->job.hash, &self->base);
     mvcc_hash_job_done(&check->job);
     if (err_ok(e)) {
         ask_others(self, hash);
@@ -373,6 +511,8 @@ struct corruption *corruption_new(const struct corruption_config *config)
     io_timer_init(&self->compaction_timer, compaction_due, self);
     io_timer_init(&self->full_timer, full_due, self);
     io_timer_init(&self->again_timer, again_due, self);
+    io_timer_init(&self->behind_timer, behind_due, self);
+    io_timer_init(&self->came_timer, came_due, self);
     self->stage = (struct io_stage){.order = STAGE_ORDER, .run = run, .ctx = self};
     list_init(&self->stage.node);
     io_loop_stage_add(config->loop, &self->stage);
@@ -387,9 +527,12 @@ void corruption_free(struct corruption *self)
     while ((node = list_pop(&self->served)))
         served_free(LIST_ENTRY(node, struct served_job, node));
     mvcc_hash_job_done(&self->check.job);
+    mvcc_hash_base_done(&self->base);
     io_loop_timer_stop(self->config.loop, &self->compaction_timer);
     io_loop_timer_stop(self->config.loop, &self->full_timer);
     io_loop_timer_stop(self->config.loop, &self->again_timer);
+    io_loop_timer_stop(self->config.loop, &self->behind_timer);
+    io_loop_timer_stop(self->config.loop, &self->came_timer);
     io_loop_stage_remove(self->config.loop, &self->stage);
     free(self);
 }
@@ -400,7 +543,7 @@ void corruption_start(struct corruption *self)
         io_loop_timer_after(self->config.loop, &self->compaction_timer,
                             self->config.compaction_check_ms);
     if (self->config.full_check_ms)
-        io_loop_timer_after(self->config.loop, &self->full_timer, self->config.full_check_ms);
+        full_next(self, self->config.full_check_ms);
 }
 
 err corruption_check_first(struct corruption *self)

@@ -38,6 +38,8 @@ static void notice(void *ctx, const struct peer_notice *what)
     notice_peer(self->member_id, now_ms(self), what);
     if (what->kind == PEER_NOTICE_REMOVED)
         self->removed(self->ctx);
+    if (what->kind == PEER_NOTICE_ACTIVE)
+        corruption_member_came(self->corruption);
 }
 
 /* ── What they ask, and what only the leader among them can answer ──────────────────────────── */

@@ -278,50 +278,91 @@ static err check_members(const struct join *self, const struct membership *membe
     return OK;
 }
 
-/* Of one member. ERR_UNREACHABLE: it has nothing to say. */
-static err join_by(const struct join *self, struct text_list url, struct membership **ret_members,
-                   uint64_t *ret_member_id, uint64_t *ret_cluster_id, const char **ret_reason)
+/* Whom a cluster knows by our URLs, as somebody who has not been there before; 0: nobody. */
+static uint64_t known_as(const struct join *self, const struct membership *members)
+{
+    for (size_t i = 0; i < self->list->count; i++) {
+        const struct cluster_member *own = &self->list->members[i];
+        if (strcmp(own->name, self->config->name) != 0)
+            continue;
+        for (size_t j = 0; j < members->count; j++)
+            if (members->members[j].client_urls.count == 0 &&
+                urls_equal(self->arena, &own->peer_urls, members->members[j].peer_urls))
+                return members->members[j].id;
+    }
+    return 0;
+}
+
+/* What members have said so far. */
+struct joined {
+    struct membership *members; /* NULL: none has us yet */
+    uint64_t member_id, cluster_id;
+    uint64_t known_as;  /* by the first who knows our URLs */
+    bool contradicted;  /* by another one, under another id */
+    err refused;        /* by the first to have refused, */
+    const char *reason; /* and why */
+};
+
+/* Of one member. Once one has us, the others can but contradict. */
+static void join_by(const struct join *self, struct text_list url, struct joined *joined)
 {
     struct answer answer = {0};
-    err e = ask(self, PEER_FETCH_MEMBERS, url, MEMBERS_TIMEOUT_MS, &answer);
+    const char *reason = joined->reason;
+    err e = ask(self, PEER_FETCH_MEMBERS, url,
+                joined->members ? NEW_TIMEOUT_MS : MEMBERS_TIMEOUT_MS, &answer);
     if (err_ok(e) && (!answer.members || answer.members->count == 0))
         e = ERR_UNREACHABLE;
-    if (e.code)
-        LOGW("failed to get cluster response", LOG_STR("address", url.items[0]), LOG_ERR(e));
-    else
-        e = check_members(self, answer.members, answer.result.cluster_id, ret_member_id,
-                          ret_reason);
     if (e.code) {
-        membership_free(answer.members);
-        return e;
+        LOGW("failed to get cluster response", LOG_STR("address", url.items[0]), LOG_ERR(e));
+    } else {
+        uint64_t id = known_as(self, answer.members);
+        joined->contradicted |= id && joined->known_as && id != joined->known_as;
+        joined->known_as = joined->known_as ? joined->known_as : id;
+        if (!joined->members)
+            e = check_members(self, answer.members, answer.result.cluster_id, &joined->member_id,
+                              &reason);
     }
-    *ret_members = answer.members;
-    *ret_cluster_id = answer.result.cluster_id;
-    return OK;
+    if (err_ok(e) && !joined->members) {
+        joined->members = answer.members;
+        joined->cluster_id = answer.result.cluster_id;
+        return;
+    }
+    membership_free(answer.members);
+    if (err_is(joined->refused, ERR_UNREACHABLE) && e.code) {
+        joined->refused = e;
+        joined->reason = reason;
+    }
 }
 
 /* A member that lags may not know of us yet, and be behind for as long as we are missing. So each
- * is asked until one has us; else the first to have refused says why. */
+ * is asked until one has us; else the first to have refused says why. The others are asked too: one
+ * that lags, or was removed and has not heard of it, may know who had our URLs before us. Nothing
+ * tells which of two ids is the newer one, and nobody may come back under the older. */
 err join_existing(const struct join *self, struct membership **ret_members, uint64_t *ret_member_id,
                   uint64_t *ret_cluster_id, const char **ret_reason)
 {
     struct text_list urls = others(self);
-    err refused = ERR_UNREACHABLE;
-    *ret_reason =
-        "cannot fetch cluster info from peer urls: could not retrieve cluster "
-        "information from the given URLs";
-    for (size_t i = 0; i < urls.count; i++) {
-        const char *reason = "";
-        err e = join_by(self, (struct text_list){urls.items + i, 1}, ret_members, ret_member_id,
-                        ret_cluster_id, &reason);
-        if (err_ok(e))
-            return OK;
-        if (!err_is(refused, ERR_UNREACHABLE) || err_is(e, ERR_UNREACHABLE))
-            continue;
-        refused = e;
-        *ret_reason = reason;
+    struct joined joined = {.refused = ERR_UNREACHABLE,
+                            .reason =
+                                "cannot fetch cluster info from peer urls: could not "
+                                "retrieve cluster information from the given URLs"};
+    for (size_t i = 0; i < urls.count; i++)
+        join_by(self, (struct text_list){urls.items + i, 1}, &joined);
+    if (joined.members && joined.contradicted) {
+        membership_free(joined.members);
+        joined.members = NULL;
+        joined.refused = ERR_MISMATCH;
+        joined.reason =
+            "members know our peer URLs under different ids: one of them lags, or was "
+            "removed and has not heard of it";
     }
-    return refused;
+    *ret_reason = joined.reason;
+    if (!joined.members)
+        return joined.refused;
+    *ret_members = joined.members;
+    *ret_member_id = joined.member_id;
+    *ret_cluster_id = joined.cluster_id;
+    return OK;
 }
 
 err join_check_new(const struct join *self, uint64_t member_id, const char **ret_reason)

@@ -31,6 +31,8 @@
  * was asked of it may still be answered: the entry is perhaps on its way to its disk. */
 #define LEAVE_MS      1000
 #define LEAVE_TOLD_MS 200
+/* Older members of etcd hash tombstones at the compacted revision otherwise. */
+#define CORRUPT_CHECK_VERSION ((struct cluster_version){3, 6})
 
 struct member_run {
     const struct config *config;
@@ -144,8 +146,7 @@ static void wake_core(void *ctx)
 static err check_corruption(struct member_run *self, const char **ret_reason)
 {
     const struct config *config = self->config;
-    int64_t full_ns =
-        config->corrupt_check_ns ? config->corrupt_check_ns : config->old_corrupt_check_ns;
+    int64_t full_ns = config_corrupt_check_ns(config);
     const struct corruption_config corruption = {
         .loop = self->loop,
         .replica = self->replica,
@@ -154,6 +155,8 @@ static err check_corruption(struct member_run *self, const char **ret_reason)
         .member_id = self->boot.member_id,
         .compaction_check_ms = (uint64_t)(config->compact_hash_check_ns / NS_PER_MS),
         .full_check_ms = full_ns > 0 ? (uint64_t)(full_ns / NS_PER_MS) : 0,
+        .full_check_version = config_corrupt_check_is_set(config) ? (struct cluster_version){0}
+                                                                  : CORRUPT_CHECK_VERSION,
         .wake = wake_core,
         .ctx = self};
     char id[ID_TEXT_MAX];
@@ -222,6 +225,7 @@ static void core_view_changed(void *ctx)
     if (self->watch.ready != was_ready)
         fronts_wake(&self->fronts);
     fronts_view_changed(&self->fronts, view);
+    corruption_view_changed(self->corruption);
     if (view->is_removed)
         leave(self, LEAVE_MS);
 }

@@ -153,7 +153,7 @@ static err fresh_file(struct stage_log *self, char ret_name[WAL_NAME_BYTES], int
 {
     const struct io_fs *fs = self->config.fs;
     int ready = LOG_SPARE_READY;
-    if (atomic_compare_exchange_strong(&self->spare_state, &ready, LOG_SPARE_NONE)) {
+    if (atomic_compare_exchange_strong(&self->spare_state, &ready, LOG_SPARE_TAKEN)) {
         (void)snprintf(ret_name, WAL_NAME_BYTES, "%s", LOG_SPARE_NAME);
         *ret_file = self->spare_file;
         return OK;
@@ -203,6 +203,9 @@ err log_files_cut(struct stage_log *self)
         e = io_sync_dir(fs, self->dir);
     if (!err_ok(e))
         log_fatal(self, "naming a segment", to, e);
+    /* Until now another file by the spare's name would have become the segment. */
+    int taken = LOG_SPARE_TAKEN;
+    (void)atomic_compare_exchange_strong(&self->spare_state, &taken, LOG_SPARE_NONE);
     log_held_add(self, name, file);
     self->file_bytes = self->room_bytes;
     /* The old file ends where its records do, as etcd leaves it. The zeros it loses mean nothing,

@@ -1,13 +1,17 @@
 /* What the log stage's files share. Three owners of fields, never two at once:
  *     core     the core's thread
  *     log      the log's thread; before stage_log_start whoever opens
- *     worker   one job at a time, handed over by `spare_state` and `release_busy`
+ *     worker   one job at a time, handed over by `spare_state`
  *
- * The spare's states, and who moves them:
+ * The spare's states, and who moves them. All of them but NONE own the name LOG_SPARE_NAME:
  *
- *     NONE ──(log: a quarter of the segment is used)──> MAKING ──(worker: zeroed, synced)──> READY
- *      ▲                                                  │                                    │
- *      └──────────(log: retried after a second)── NO_ROOM <┘          NONE <──(log: named)─────┘ */
+ *     NONE      log: a quarter of the segment is used, or
+ *               worker: a segment is no longer wanted         > MAKING
+ *     MAKING    worker: zeroed and synced                     > READY, or where it finds none
+ *                                                             > NO_ROOM
+ *     NO_ROOM   log: a second later                           > NONE
+ *     READY     log: a new segment is wanted                  > TAKEN
+ *     TAKEN     log: it has the segment's name, durably       > NONE */
 #pragma once
 
 #include "stage/log.h"
@@ -20,7 +24,13 @@
 /* A segment's file is this much longer than where it is cut, so that the last batch fits. */
 #define LOG_SLACK_BYTES(segment_bytes) ((segment_bytes) / 64)
 
-enum log_spare_state { LOG_SPARE_NONE, LOG_SPARE_MAKING, LOG_SPARE_READY, LOG_SPARE_NO_ROOM };
+enum log_spare_state {
+    LOG_SPARE_NONE,
+    LOG_SPARE_MAKING,
+    LOG_SPARE_READY,
+    LOG_SPARE_TAKEN,
+    LOG_SPARE_NO_ROOM
+};
 
 /* A segment as the log's thread holds it: open for its lock's sake. */
 struct log_held {

@@ -4,6 +4,7 @@ alarm is raised; nothing is raised where nothing differs, or where no majority s
 
     corruption.py OURS
 """
+import json
 import sys
 import time
 
@@ -67,6 +68,12 @@ def damage(member, key=b"/v/07", old=b"value-07", new=b"VALUE-07"):
     member.start().wait_healthy()
 
 
+def looks_at_all(cluster):
+    """What leaders said that had compared everything and found all equal."""
+    return [json.loads(line) for m in cluster.members for line in log_of(m).splitlines()
+            if "finished corruption check" in line]
+
+
 def log_of(member):
     with open(member.log_path, errors="replace") as f:
         return f.read()
@@ -97,6 +104,49 @@ def compactions_are_compared(ours):
             assert status == 503 and "data_corruption failed: alarm activated: CORRUPT" in body, body
         status, body = http_get("http://%s/livez" % clients[0].member.client)
         assert status == 200, body
+
+
+def who_comes_back_is_looked_at(ours):
+    """Nothing is set: the leader looks at all 10 s after one has come, and again 2 s later."""
+    with Cluster(ours, members=3) as cluster:
+        clients = [Patient(m) for m in cluster.members]
+        values(clients[0])
+        compact(clients[0])
+        values(clients[0])
+        wait_for(lambda: looks_at_all(cluster), "the leader looks at all", 20)
+        other, damaged = leader_first(clients)[1:]
+        damaged.member.stop()
+        damage_value(damaged.member.dir, b"/v/07", b"value-07", b"VALUE-07")
+        assert other.put(b"while it is away") is None
+        damaged.member.start().wait_healthy()
+        begin = time.monotonic()
+        identity = member_id(damaged)
+        wait_for(lambda: corrupt_members(other) == {identity}, "it is named", 25)
+        print("named after %.1f s" % (time.monotonic() - begin), flush=True)
+        wait_for(lambda: "this member's data differ" in log_of(damaged.member), "it says so", 10)
+
+
+def nothing_new_since_a_compaction(ours):
+    """Members that still have what the compaction left, and others that have lost it."""
+    with Cluster(ours, members=3, flags=["--corrupt-check-time", "1s"]) as cluster:
+        clients = [Patient(m) for m in cluster.members]
+        values(clients[0])
+        values(clients[0])
+        compact(clients[0])
+        first, second = leader_first(clients)[1:]
+        for client in (first, second):
+            client.member.stop()
+            client.member.start().wait_healthy()
+
+        def whole():
+            return sum(look["number-of-members"] == 3 and
+                       look["revision"] == look["compact-revision"]
+                       for look in looks_at_all(cluster))
+        before = whole()
+        wait_for(lambda: whole() > before + 2, "all are compared", 20)
+        assert corrupt_members(first) == set()
+        damage(second.member)
+        wait_for(lambda: corrupt_members(first) == {member_id(second)}, "it is named", 20)
 
 
 def the_leader_itself_is_named(ours):
@@ -146,6 +196,16 @@ def healthy_members_are_left_alone(ours):
                 member.stop()
                 member.start().wait_healthy()
                 assert "initial corruption checking passed" in log_of(member)
+        count = len(looks_at_all(cluster))
+
+        def has_gone_on():
+            values(clients[0])
+            answer, error = clients[0].call(clients[0].kv, "DeleteRange", rpc.DeleteRangeRequest(
+                key=b"/v/03", range_end=b"/v/07"))
+            assert answer.deleted == 4, error
+            looks = looks_at_all(cluster)[count:]
+            return sum(look["went-on-from-revision"] > 0 for look in looks) > 3
+        wait_for(has_gone_on, "hashes go on from those before", 20)
         compared = "finished compaction hash check"
         leader = leader_first(clients)[0]
         before = log_of(leader.member).count(compared)
@@ -182,8 +242,10 @@ def a_damaged_member_does_not_start(ours):
 
 
 def main():
-    for test in (compactions_are_compared, the_leader_itself_is_named, two_of_two_are_not_judged,
-                 healthy_members_are_left_alone, a_damaged_member_does_not_start):
+    for test in (compactions_are_compared, who_comes_back_is_looked_at,
+                 nothing_new_since_a_compaction, the_leader_itself_is_named,
+                 two_of_two_are_not_judged, healthy_members_are_left_alone,
+                 a_damaged_member_does_not_start):
         test(sys.argv[1])
         print("ok", test.__name__, flush=True)
     return 0

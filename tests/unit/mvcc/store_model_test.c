@@ -1,6 +1,7 @@
 /* Long random histories against the plain list of all versions: transactions of several puts and
  * deletions, compactions, flushes, cleaning and restarts in any order; ranges with every option,
  * counts and hashes at any readable revision, walked in slices while the history goes on. */
+#include "mvcc/hash_job.h"
 #include "store_fixture.h"
 
 struct history {
@@ -9,8 +10,10 @@ struct history {
     struct prng prng;
     unsigned order[MODEL_KEYS]; /* keys in byte order */
     uint64_t now_ms;
-    struct buf checkpoint; /* the newest; empty where none may be used */
-    bool busy;             /* a walk is under way and holds a pin: no restart */
+    struct buf checkpoint;      /* the newest; empty where none may be used */
+    bool busy;                  /* a walk is under way and holds a pin: no restart */
+    struct mvcc_hash_base base; /* what the last hash of everything left */
+    unsigned gone_on_count;     /* hashes that went on from another */
 };
 
 static uint64_t below(struct history *self, uint64_t bound)
@@ -189,6 +192,12 @@ static void do_checkpoint(struct history *self)
     mvcc_checkpoint_source_done(&source);
 }
 
+static void reopen(struct history *self)
+{
+    rig_reopen_from(&self->rig, buf_bytes(&self->checkpoint));
+    mvcc_hash_base_done(&self->base); /* a process ends with what it holds */
+}
+
 static void do_something(struct history *self)
 {
     struct rig *rig = &self->rig;
@@ -217,7 +226,7 @@ static void do_something(struct history *self)
         break;
     case 7:
         if (!self->busy && below(self, 4) == 0)
-            rig_reopen_from(rig, buf_bytes(&self->checkpoint));
+            reopen(self);
         break;
     case 8:
         if (!self->busy && below(self, 4) == 0)
@@ -428,7 +437,39 @@ static void ask_hash(struct history *self)
     assert_int_equal(hash.hash, model_hash(model, r, model->compact_revision, false));
 }
 
-static void run_history(uint64_t seed, unsigned steps)
+/* One that goes on from the last such, in slices, the history going on between them. */
+static void ask_hash_on(struct history *self)
+{
+    struct model *model = self->model;
+    struct rig *rig = &self->rig;
+    int64_t revision = below(self, 4) ? 0 : any_revision(self);
+    if (revision == 1 && model->compact_revision > 1)
+        return;
+    struct mvcc_hash_job job;
+    MUST_OK(mvcc_hash_job_begin_on(&job, mvcc_store_view(rig->store), revision, &self->base,
+                                   mvcc_store_pins(rig->store), self->now_ms));
+    bool is_stored = job.hash.compact_revision != model->compact_revision;
+    uint32_t expected =
+        is_stored ? model->compact_hashes[revision]
+                  : model_hash(model, job.hash.hash_revision, model->compact_revision, false);
+    self->busy = true;
+    for (bool done = false; !done;) {
+        unsigned budget = (unsigned)below(self, 60) + 1;
+        epoch_enter(&rig->epoch, rig->slot);
+        MUST_OK(mvcc_hash_run(&job.hash, mvcc_store_view(rig->store), &budget, &done));
+        epoch_leave(rig->slot);
+        if (!done && below(self, 4) == 0)
+            do_something(self);
+    }
+    self->busy = false;
+    assert_int_equal(job.hash.hash, expected);
+    self->gone_on_count += job.hash.base_revision > 0;
+    mvcc_hash_leave(&job.hash, &self->base);
+    mvcc_hash_job_done(&job);
+}
+
+/* Hashes that went on from another. */
+static unsigned run_history(uint64_t seed, unsigned steps)
 {
     struct history *self = calloc(1, sizeof(*self));
     assert_non_null(self);
@@ -445,28 +486,35 @@ static void run_history(uint64_t seed, unsigned steps)
             ask_something(self, below(self, 2));
         if (below(self, 40) == 0)
             ask_hash(self);
+        if (below(self, 10) == 0)
+            ask_hash_on(self);
     }
     rig_sweep_all(&self->rig);
     ask_hash(self);
     for (int i = 0; i < 50; i++)
         ask_something(self, false);
+    unsigned gone_on_count = self->gone_on_count;
+    mvcc_hash_base_done(&self->base);
     rig_done(&self->rig);
     buf_done(&self->checkpoint);
     free(self->model);
     free(self);
+    return gone_on_count;
 }
 
 static void test_histories_equal_the_model(void **state)
 {
     const char *seed = getenv("CORACLE_SEED");
     if (seed) {
-        run_history(strtoull(seed, NULL, 10), 3000);
+        (void)run_history(strtoull(seed, NULL, 10), 3000);
         return;
     }
+    unsigned gone_on_count = 0;
     for (uint64_t i = 1; i <= 8; i++) {
         print_message("seed %llu\n", (unsigned long long)i);
-        run_history(i, 1500);
+        gone_on_count += run_history(i, 1500);
     }
+    assert_true(gone_on_count > 10);
 }
 
 int main(void)

@@ -58,6 +58,30 @@ static void test_forms_of_flags(void **state)
     config_done(&at.config);
 }
 
+/* Comparing members is on where nothing is said, and off where 0 is. */
+static void test_corrupt_check_time(void **state)
+{
+    const struct {
+        char *const *args;
+        int64_t ns;
+    } rows[] = {
+        {(char *const[]){NULL}, 600 * 1000000000LL},
+        {ARGS("--corrupt-check-time", "0"), 0},
+        {ARGS("--corrupt-check-time=90s"), 90 * 1000000000LL},
+        {ARGS("--experimental-corrupt-check-time=0s"), 0},
+        {ARGS("--experimental-corrupt-check-time=1m"), 60 * 1000000000LL},
+        {ARGS("--corrupt-check-time=2s", "--experimental-corrupt-check-time=1m"), 2000000000},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct attempt at;
+        load(&at, rows[i].args, no_environment);
+        assert_int_equal(at.outcome, CONFIG_GO);
+        assert_int_equal(config_corrupt_check_ns(&at.config), rows[i].ns);
+        assert_int_equal(config_corrupt_check_is_set(&at.config), i > 0);
+        config_done(&at.config);
+    }
+}
+
 struct refusal {
     char *const *args;
     enum config_outcome outcome;
@@ -329,6 +353,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_corrupt_check_time),
         cmocka_unit_test(test_forms_of_flags),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_environment),

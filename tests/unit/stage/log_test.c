@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,6 +33,11 @@ struct faults {
     bool fail_sync;  /* ERR_IO */
     bool no_room;    /* allocate fails */
     unsigned writes, syncs;
+    /* A cut and a release are interleaved: the release's first removal waits for the cut to write
+     * the new segment's head, and that waits for the release's next step. */
+    bool interleave;
+    bool cuts;
+    unsigned removals;
 };
 
 static struct faults faults = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER};
@@ -64,6 +70,52 @@ static err faulty_allocate(void *ctx, int file, unsigned flags, uint64_t offset,
     bool fail = faults.no_room;
     pthread_mutex_unlock(&faults.lock);
     return fail ? ERR_DISK_FULL : io_fs_real.allocate(ctx, file, flags, offset, len);
+}
+
+static bool is_log_thread(void)
+{
+    char name[16];
+    return pthread_getname_np(pthread_self(), name, sizeof(name)) == 0 && strcmp(name, "log") == 0;
+}
+
+static void removal_step(void)
+{
+    pthread_mutex_lock(&faults.lock);
+    if (faults.interleave) {
+        faults.removals++;
+        pthread_cond_broadcast(&faults.changed);
+        while (faults.interleave && !faults.cuts)
+            pthread_cond_wait(&faults.changed, &faults.lock);
+    }
+    pthread_mutex_unlock(&faults.lock);
+}
+
+static err faulty_unlink(void *ctx, int dir, const char *path)
+{
+    removal_step();
+    return io_fs_real.unlink(ctx, dir, path);
+}
+
+static err faulty_rename(void *ctx, int from_dir, const char *from, int to_dir, const char *to)
+{
+    err e = io_fs_real.rename(ctx, from_dir, from, to_dir, to);
+    if (!is_log_thread())
+        removal_step();
+    return e;
+}
+
+static err faulty_sync(void *ctx, int file)
+{
+    pthread_mutex_lock(&faults.lock);
+    if (faults.interleave && is_log_thread()) {
+        faults.cuts = true;
+        pthread_cond_broadcast(&faults.changed);
+        while (faults.removals < 2)
+            pthread_cond_wait(&faults.changed, &faults.lock);
+        faults.interleave = false;
+    }
+    pthread_mutex_unlock(&faults.lock);
+    return io_fs_real.sync(ctx, file);
 }
 
 static void faults_set(bool *which, bool value)
@@ -112,12 +164,16 @@ static int setup(void **state)
     assert_non_null(mkdtemp(f->root));
     (void)snprintf(f->dir, sizeof(f->dir), "%s/wal", f->root);
     faults.hold_sync = faults.fail_sync = faults.no_room = false;
-    faults.writes = faults.syncs = 0;
+    faults.writes = faults.syncs = faults.removals = 0;
+    faults.interleave = faults.cuts = false;
     f->commit_end = UINT64_MAX;
     f->fs = io_fs_real;
     f->fs.write = faulty_write;
     f->fs.sync_data = faulty_sync_data;
     f->fs.allocate = faulty_allocate;
+    f->fs.unlink = faulty_unlink;
+    f->fs.rename = faulty_rename;
+    f->fs.sync = faulty_sync;
     mailbox_init(&f->completions, NULL, NULL);
     f->config = (struct stage_log_config){.fs = &f->fs,
                                           .dir = f->dir,
@@ -144,10 +200,18 @@ static void directory_clear(const char *path)
     (void)rmdir(path);
 }
 
+static void log_close(struct fixture *f)
+{
+    stage_log_stop(f->log);
+    stage_log_free(f->log);
+    f->log = NULL;
+}
+
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    stage_log_free(f->log);
+    if (f->log)
+        log_close(f);
     directory_clear(f->dir);
     directory_clear(f->root);
     free(f);
@@ -161,13 +225,6 @@ static void log_open(struct fixture *f)
         fail_msg("%s at %llu", f->fault.what, (unsigned long long)f->fault.offset);
     assert_ok(e);
     assert_ok(stage_log_prepare(f->log));
-}
-
-static void log_close(struct fixture *f)
-{
-    stage_log_stop(f->log);
-    stage_log_free(f->log);
-    f->log = NULL;
 }
 
 /* A batch of one entry whose bytes follow from its index. */
@@ -712,6 +769,70 @@ static void an_old_spare_is_zeroed_before_it_is_used(void **state)
     assert_int_equal(f->recovery.cut_bytes, 0);
 }
 
+static bool spare_is_there(const struct fixture *f)
+{
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/0.tmp", f->dir);
+    return access(path, F_OK) == 0;
+}
+
+struct marker {
+    struct io_job job;
+    sem_t reached;
+};
+
+static void marker_work(struct io_job *job)
+{
+    struct marker *self = LIST_ENTRY(job, struct marker, job);
+    assert_int_equal(sem_post(&self->reached), 0);
+}
+
+/* The spare is ready: the only worker has begun with it, and then done something else. */
+static void wait_spare(struct fixture *f)
+{
+    for (unsigned i = 0; !spare_is_there(f) && i < 10000; i++)
+        (void)usleep(1000);
+    struct marker marker = {.job.work = marker_work};
+    assert_int_equal(sem_init(&marker.reached, 0, 0), 0);
+    io_workers_post(f->config.workers, &marker.job);
+    while (sem_wait(&marker.reached) != 0)
+        ;
+    assert_int_equal(sem_destroy(&marker.reached), 0);
+}
+
+/* Once a segment that ended took the name of the spare that was about to become the next one. */
+static void a_segment_that_ends_does_not_take_the_place_of_one_that_begins(void **state)
+{
+    struct fixture *f = *state;
+    assert_ok(io_workers_new(1, &f->config.workers));
+    log_open(f);
+    assert_ok(stage_log_start(f->log));
+    uint64_t index = 0;
+    while (segments_on_disk(f) < 4) {
+        submit_entry(f, ++index, 1, 10000);
+        wait_done(f, index);
+    }
+    for (unsigned i = 0; i < 3; i++) /* more than a quarter of it */
+        submit_entry(f, ++index, 1, 10000);
+    wait_done(f, index);
+    wait_spare(f);
+    uint64_t last_kept = index;
+    faults_set(&faults.interleave, true);
+    stage_log_release(f->log, index);
+    for (unsigned i = 0; i < 10; i++)
+        submit_entry(f, ++index, 1, 10000);
+    wait_done(f, index);
+    assert_true(faults.cuts && faults.removals >= 2);
+    for (uint64_t i = last_kept + 1; i <= index; i++)
+        assert_entry_reads(f, i, 1, 10000);
+    log_close(f);
+    log_open(f);
+    assert_int_equal(f->recovery.last_index, index);
+    log_close(f);
+    io_workers_free(f->config.workers);
+    f->config.workers = NULL;
+}
+
 /* The log's thread, a worker and the core at once, over many segments. */
 static void a_long_life_with_workers(void **state)
 {
@@ -764,6 +885,7 @@ int main(void)
         T(many_entries_are_bounded_by_bytes_and_room),
         T(an_unfinished_creation_leaves_no_log),
         T(an_old_spare_is_zeroed_before_it_is_used),
+        T(a_segment_that_ends_does_not_take_the_place_of_one_that_begins),
         T(a_long_life_with_workers),
 #undef T
     };
