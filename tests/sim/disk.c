@@ -112,8 +112,8 @@ static bool is_clean(const struct inode *node)
     return !node->size_dirty;
 }
 
-/* shares: what is as it is on the device they both have, until one writes to it (take_apart). */
-static void node_copy(const struct inode *from, struct inode *to, bool shares)
+/* What is as it is on the device they both have, until one writes to it (take_apart). */
+static void node_copy(const struct inode *from, struct inode *to)
 {
     *to = *from;
     to->locked_by = -1;
@@ -122,7 +122,7 @@ static void node_copy(const struct inode *from, struct inode *to, bool shares)
         to->directory = directory_copy(from->directory);
         return;
     }
-    if (shares && is_clean(from))
+    if (is_clean(from))
         ++*to->shares;
     else
         bytes_copy(from, to);
@@ -165,10 +165,9 @@ static void end_life(struct disk *self, bool power_off)
     self->has_fate = false;
 }
 
-static struct disk *copy(const struct disk *self, const struct disk_hooks *hooks, uint64_t seed,
-                         bool shares)
+static struct disk *copy(const struct disk *self, uint64_t seed)
 {
-    struct disk *left = disk_new(hooks, seed);
+    struct disk *left = disk_new(&self->hooks, seed);
     disk_node_release(&left->nodes[ROOT]);
     left->room = self->room;
     left->order = self->order;
@@ -176,21 +175,13 @@ static struct disk *copy(const struct disk *self, const struct disk_hooks *hooks
     left->fate = self->fate;
     for (unsigned i = 0; i < NODES_MAX; i++)
         if (self->nodes[i].used)
-            node_copy(&self->nodes[i], &left->nodes[i], shares);
-    return left;
-}
-
-struct disk *disk_copy_after(const struct disk *self, const struct disk_hooks *hooks, uint64_t seed,
-                             bool power_off)
-{
-    struct disk *left = copy(self, hooks, seed, false);
-    end_life(left, power_off);
+            node_copy(&self->nodes[i], &left->nodes[i]);
     return left;
 }
 
 struct disk *disk_end_life(struct disk *self, bool power_off)
 {
-    struct disk *left = copy(self, &self->hooks, prng_next(&self->prng), true);
+    struct disk *left = copy(self, prng_next(&self->prng));
     end_life(left, power_off);
     self->heir = left;
     self->dead = true;
@@ -435,10 +426,13 @@ static err fs_rename(void *ctx, int from_dir, const char *from, int to_dir, cons
     return OK;
 }
 
-static err fs_unlink(void *ctx, int dir, const char *name)
+static err fs_unlink(void *ctx, int dir, const char *path)
 {
     struct disk *self = ctx;
-    int in = disk_dir_of(self, dir);
+    int in;
+    char name[NAME_BYTES];
+    if (!disk_walk(self, dir, path, &in, name))
+        return ERR_NOT_FOUND;
     struct directory *d = self->nodes[in].directory;
     if (!disk_row_find(d->rows, d->row_count, name))
         return ERR_NOT_FOUND;
