@@ -112,8 +112,8 @@ static bool is_clean(const struct inode *node)
     return !node->size_dirty;
 }
 
-/* What is as it is on the device they both have, until one writes to it (take_apart). */
-static void node_copy(const struct inode *from, struct inode *to)
+/* shares: what is as it is on the device they both have, until one writes to it (take_apart). */
+static void node_copy(const struct inode *from, struct inode *to, bool shares)
 {
     *to = *from;
     to->locked_by = -1;
@@ -122,7 +122,7 @@ static void node_copy(const struct inode *from, struct inode *to)
         to->directory = directory_copy(from->directory);
         return;
     }
-    if (is_clean(from))
+    if (shares && is_clean(from))
         ++*to->shares;
     else
         bytes_copy(from, to);
@@ -165,9 +165,10 @@ static void end_life(struct disk *self, bool power_off)
     self->has_fate = false;
 }
 
-static struct disk *copy(const struct disk *self, uint64_t seed)
+static struct disk *copy(const struct disk *self, const struct disk_hooks *hooks, uint64_t seed,
+                         bool shares)
 {
-    struct disk *left = disk_new(&self->hooks, seed);
+    struct disk *left = disk_new(hooks, seed);
     disk_node_release(&left->nodes[ROOT]);
     left->room = self->room;
     left->order = self->order;
@@ -175,13 +176,21 @@ static struct disk *copy(const struct disk *self, uint64_t seed)
     left->fate = self->fate;
     for (unsigned i = 0; i < NODES_MAX; i++)
         if (self->nodes[i].used)
-            node_copy(&self->nodes[i], &left->nodes[i]);
+            node_copy(&self->nodes[i], &left->nodes[i], shares);
+    return left;
+}
+
+struct disk *disk_copy_after(const struct disk *self, const struct disk_hooks *hooks, uint64_t seed,
+                             bool power_off)
+{
+    struct disk *left = copy(self, hooks, seed, false);
+    end_life(left, power_off);
     return left;
 }
 
 struct disk *disk_end_life(struct disk *self, bool power_off)
 {
-    struct disk *left = copy(self, prng_next(&self->prng));
+    struct disk *left = copy(self, &self->hooks, prng_next(&self->prng), true);
     end_life(left, power_off);
     self->heir = left;
     self->dead = true;

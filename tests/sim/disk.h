@@ -50,6 +50,9 @@ const struct io_fs *disk_fs(struct disk *self);
 /* What is left when the power goes (or the process is killed). self is dead from now on: its calls
  * succeed and change nothing that anybody will see. The caller frees both. */
 struct disk *disk_end_life(struct disk *self, bool power_off);
+/* What would be left: self goes on by itself. */
+struct disk *disk_copy_after(const struct disk *self, const struct disk_hooks *hooks, uint64_t seed,
+                             bool power_off);
 /* The same where nobody makes a call any more: the next life goes on with this one. */
 void disk_end_life_here(struct disk *self, bool power_off);
 /* There is no next life. */
