@@ -4,6 +4,9 @@
 X(vote_before_durable, "a vote leaves before it is on the disk")
 X(vote_twice, "a member gives its vote to whoever asks last")
 X(leads_before_durable, "others' votes make a leader whose own term is not yet on the disk")
+X(votes_without_commit,
+  "a vote does not tell what is committed: a removal that one member alone has not heard of "
+  "strands the rest")
 X(vote_for_short_log, "a vote is given to a candidate whose log is behind")
 X(append_over_conflict, "a follower keeps its own entry where the leader has another")
 X(commit_old_term, "a leader counts acknowledgements of entries of older terms")

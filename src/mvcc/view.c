@@ -90,6 +90,10 @@ err mvcc_view_resolve(const struct mvcc_view *self, const struct mvcc_head *head
                                              .lease = head->lease};
         return OK;
     }
+    if (s == 0) { /* before the first change; no pin holds that (mvcc_pin_take) */
+        *ret_found = false;
+        return OK;
+    }
     struct revlog_row row;
     bool found;
     TRY(view_go_back(self, view_start_above(head, s), s, &row, &found, fault));

@@ -35,6 +35,35 @@ static bool has_unapplied_conf_change(struct raft *self)
     return false;
 }
 
+/* How far the log is committed, where votes tell that. */
+static void tell_commit(struct raft *self, struct raft_message *m)
+{
+    uint64_t term;
+    if (!self->config.commit_in_votes ||
+        !err_ok(raft_log_term(&self->log, self->log.committed, &term)))
+        return;
+    m->commit = self->log.committed;
+    m->reject_hint = term;
+}
+
+/* The same entry here is committed too, and with it all before it (log matching). Who campaigns by
+ * a membership that this changes begins anew. */
+static void hear_commit(struct raft *self, const struct raft_message *m)
+{
+    uint64_t term;
+    if (!self->config.commit_in_votes || self->role == RAFT_LEADER || m->reject_hint == 0 ||
+        m->commit <= self->log.committed || m->commit > raft_log_last_index(&self->log) ||
+        !err_ok(raft_log_term(&self->log, m->commit, &term)) || term != m->reject_hint)
+        return;
+    raft_trace(self, RAFT_TRACE_INFO,
+               "%" PRIx64 " hears of %" PRIx64 " that its log is committed up to %" PRIu64,
+               self->config.id, m->from, m->commit);
+    (void)raft_log_commit_to(&self->log, m->commit);
+    bool campaigns = self->role == RAFT_CANDIDATE || self->role == RAFT_PRE_CANDIDATE;
+    if (campaigns && has_unapplied_conf_change(self))
+        raft_become_follower(self, self->term, RAFT_NONE);
+}
+
 static void campaign(struct raft *self, enum raft_campaign kind)
 {
     enum raft_message_type type = RAFT_MSG_VOTE;
@@ -55,6 +84,7 @@ static void campaign(struct raft *self, enum raft_campaign kind)
     };
     if (kind == RAFT_CAMPAIGN_TRANSFER)
         request.context = CAMPAIGN_TRANSFER;
+    tell_commit(self, &request);
     RAFT_TRACKER_FOREACH(peer, &self->tracker)
     {
         if (!raft_conf_state_is_voter(&self->tracker.conf, peer->id))
@@ -120,6 +150,7 @@ bool raft_vote_is_disruptive(const struct raft *self, const struct raft_message 
 err raft_recv_vote_request(struct raft *self, const struct raft_message *m)
 {
     bool pre = m->type == RAFT_MSG_PRE_VOTE;
+    hear_commit(self, m);
     /* A repeated vote for the same candidate, a free one, or a pre-vote, which binds nobody, for a
      * term to come. A learner votes too: whoever asks may know of its promotion before it does. */
     bool may = self->vote == m->from || (self->vote == RAFT_NONE && self->leader == RAFT_NONE) ||
@@ -133,12 +164,15 @@ err raft_recv_vote_request(struct raft *self, const struct raft_message *m)
     /* Before the first term of all there is none that a rejection could name. */
     if (!granted && self->term == 0)
         return OK;
-    raft_send(self, (struct raft_message){
-                        .type = pre ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP,
-                        .to = m->from,
-                        /* A granted pre-vote is about the term asked for, which we are not in. */
-                        .term = granted ? m->term : self->term,
-                        .reject = !granted});
+    struct raft_message answer = {
+        .type = pre ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP,
+        .to = m->from,
+        /* A granted pre-vote is about the term asked for, which we are not in. */
+        .term = granted ? m->term : self->term,
+        .reject = !granted,
+    };
+    tell_commit(self, &answer);
+    raft_send(self, answer);
     if (granted && !pre) {
         self->election_elapsed = 0;
         self->vote = m->from;
@@ -156,6 +190,10 @@ static bool own_vote_is_in(const struct raft *self)
 
 err raft_recv_vote_answer(struct raft *self, const struct raft_message *m)
 {
+    enum raft_role role = self->role;
+    hear_commit(self, m);
+    if (self->role != role)
+        return OK;
     raft_tracker_record_ballot(&self->tracker, m->from, !m->reject);
     uint32_t granted;
     uint32_t rejected;

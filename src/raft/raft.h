@@ -82,6 +82,11 @@ struct raft_config {
      * committed since the one before, instead of one for each proposal and each commit; and the
      * acknowledgements of what was received since are one. */
     bool group_appends;
+    /* Who asks for a vote, or answers, says how far its log is committed (commit, and that entry's
+     * term as reject_hint; etcd looks at neither). Else a member that holds the removal of another,
+     * and has not heard that it is committed, waits for the one that is gone, while those who have
+     * heard need its vote, and get none where its log is the longer one. */
+    bool commit_in_votes;
     uint64_t seed; /* of the randomized election timeouts; differs between members */
     /* What happens, in words; NULL: nobody asks. text lives for the call. */
     void (*trace)(void *ctx, enum raft_trace_level level, const char *text);

@@ -61,6 +61,13 @@ void appends_issue(struct replica *self, const struct raft_message *message, boo
     a->response_count = message->response_count;
 }
 
+void appends_sync_state(struct replica *self)
+{
+    struct append *a = append_new(self, NULL, 0);
+    a->out.must_sync = a->out.has_hard_state = true;
+    a->out.hard_state = self->log.hard_state;
+}
+
 bool appends_record_due(const struct replica *self, uint64_t index)
 {
     return index >= self->snapshot_recorded + self->snapshot_entries ||

@@ -41,6 +41,7 @@ static err raft_start(struct replica *self, const struct replica_config *config)
         .pre_vote = config->pre_vote,
         .async_storage_writes = true,
         .group_appends = true,
+        .commit_in_votes = !BUG(votes_without_commit),
         .seed = config->seed,
         .trace = config->trace ? trace_line : NULL,
         .trace_ctx = self,
@@ -313,7 +314,9 @@ static void pass_leadership(struct replica *self, const struct raft_soft_state *
 }
 
 /* That a change of members is committed is made durable at once: who was removed stops soon, and
- * where it was one of two the other one could not elect itself if it had forgotten that. */
+ * where it was one of two the other one could not elect itself if it had forgotten that. Raft may
+ * have said how far is committed in an earlier ready, while the change was still being written:
+ * that was not waited for. */
 static bool commits_change(const struct raft_ready *ready)
 {
     if (BUG(change_commit_unsynced))
@@ -338,15 +341,19 @@ static void pass_ready(struct replica *self)
     }
     if (ready.has_soft_state)
         pass_leadership(self, &ready.soft_state);
+    bool sync = commits_change(&ready);
     for (size_t i = 0; i < ready.message_count; i++) {
         const struct raft_message *m = &ready.messages[i];
-        if (m->type == RAFT_MSG_STORAGE_APPEND)
-            appends_issue(self, m, ready.must_sync || commits_change(&ready));
-        else if (m->type == RAFT_MSG_SNAP)
+        if (m->type == RAFT_MSG_STORAGE_APPEND) {
+            appends_issue(self, m, ready.must_sync || sync);
+            sync = false;
+        } else if (m->type == RAFT_MSG_SNAP)
             snapshots_take(self, m);
         else if (m->type != RAFT_MSG_STORAGE_APPLY)
             appends_send(self, m);
     }
+    if (sync)
+        appends_sync_state(self);
     applying_queue(self, ready.committed, ready.committed_count);
     for (size_t i = 0; i < ready.read_state_count; i++)
         barriers_confirmed(self, ready.read_states[i].context, ready.read_states[i].index);

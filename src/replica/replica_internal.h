@@ -383,6 +383,8 @@ void *replica_grow(void *items, size_t count, size_t *cap, size_t item_bytes);
 
 /* appends.c */
 void appends_issue(struct replica *self, const struct raft_message *storage_append, bool must_sync);
+/* Makes the hard state that was issued last durable. */
+void appends_sync_state(struct replica *self);
 void appends_send(struct replica *self, const struct raft_message *message);
 void appends_note_frame(struct replica *self);
 /* Whether a snapshot record at index would be worth its sync. */

@@ -433,7 +433,8 @@ static err open_store(struct boot *self, const struct boot_config *config, uint6
     stage_store_free(old);
     struct stage_store_config store = store_config(self, config, index);
     self->store_index = index;
-    return opened_store_open(&self->store, &store, config->config, &self->arena, ret_reason);
+    return opened_store_open(&self->store, &store, &config->tail, config->config, &self->arena,
+                             ret_reason);
 }
 
 struct stage_build_config boot_build_config(struct boot *self, const struct boot_config *config)

@@ -31,6 +31,7 @@ struct boot_config {
     void *fatal_ctx;
     /* As the stages' own configs have them; 0 and NULL: the usual ones. */
     uint64_t log_segment_bytes, store_segment_bytes, checkpoint_bytes;
+    struct tail_limits tail;
     uint64_t (*now_ns)(void *ctx);
     void *now_ctx;
 };

@@ -1,7 +1,5 @@
 #include "server/opened_store.h"
 
-#include "mvcc/tail.h"
-
 #include <string.h>
 
 static err stage_open(struct opened_store *self, const struct stage_store_config *config,
@@ -20,10 +18,11 @@ static err stage_open(struct opened_store *self, const struct stage_store_config
     return e;
 }
 
-static err mvcc_load(struct opened_store *self, struct epoch *epoch, struct revlog_fault *fault)
+static err mvcc_load(struct opened_store *self, struct epoch *epoch,
+                     const struct tail_limits *limits, struct revlog_fault *fault)
 {
     const struct mvcc_frame *frame = &self->recovery.frame;
-    self->tail = tail_new(epoch, frame->seq, NULL);
+    self->tail = tail_new(epoch, frame->seq, limits);
     revlog_set_tail(self->recovery.log, self->tail);
     struct mvcc_store_config store = {epoch, self->recovery.log, self->tail};
     self->mvcc = mvcc_store_new(&store);
@@ -53,12 +52,13 @@ static err state_load(struct opened_store *self, const struct stage_store_config
 }
 
 err opened_store_open(struct opened_store *self, const struct stage_store_config *stage_config,
-                      const struct config *config, struct arena *arena, const char **ret_reason)
+                      const struct tail_limits *limits, const struct config *config,
+                      struct arena *arena, const char **ret_reason)
 {
     memset(self, 0, sizeof(*self));
     TRY(stage_open(self, stage_config, arena, ret_reason));
     struct revlog_fault fault = {0};
-    err e = mvcc_load(self, stage_config->epoch, &fault);
+    err e = mvcc_load(self, stage_config->epoch, limits, &fault);
     if (e.code) {
         *ret_reason =
             arena_printf(arena, "the store is corrupt: %s at offset %llu, change %llu", fault.file,

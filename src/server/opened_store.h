@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "mvcc/store.h"
 #include "mvcc/store_checkpoint.h"
+#include "mvcc/tail.h"
 #include "server/config.h"
 #include "stage/store.h"
 #include "state/state.h"
@@ -23,12 +24,12 @@ struct opened_store {
     struct state *state; /* owns mvcc once it is there */
 };
 
-/* stage_config->dir is the directory. *ret_reason, in the arena, is for people.
+/* stage_config->dir is the directory; limits may be NULL. *ret_reason, in the arena, is for people.
  * Fails: as stage_store_open; ERR_CORRUPT; what state_new fails with. To be closed whatever the
  * outcome. */
 MUST err opened_store_open(struct opened_store *self, const struct stage_store_config *stage_config,
-                           const struct config *config, struct arena *arena,
-                           const char **ret_reason);
+                           const struct tail_limits *limits, const struct config *config,
+                           struct arena *arena, const char **ret_reason);
 /* The replica has taken the state (and with it mvcc). */
 void opened_store_state_taken(struct opened_store *self);
 /* Frees what is left but for the stage, which is the caller's to free behind a last epoch_reclaim.

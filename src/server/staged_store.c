@@ -109,7 +109,7 @@ static err open_once(struct staging *self)
         .fatal = build->fatal,
         .fatal_ctx = build->fatal_ctx};
     struct opened_store store;
-    err e = opened_store_open(&store, &stage, self->what->config, self->arena, self->reason);
+    err e = opened_store_open(&store, &stage, NULL, self->what->config, self->arena, self->reason);
     opened_store_close(&store);
     epoch_done(&epoch);
     stage_store_free(store.stage);

@@ -181,7 +181,10 @@ static void stage_done(struct io_job *job)
     }
     struct replica *replica = home->config.replica;
     replica_set_staging(replica, false);
-    if (self->error.code)
+    const struct state_in_wire *wire = self->config->wire;
+    if (self->error.code && wire)
+        wire->useless(wire->ctx, self->error, self->reason);
+    else if (self->error.code)
         LOGW("a received snapshot is of no use", LOG_UINT("snapshot-index", self->build.index),
              LOG_STR("reason", self->reason), LOG_ERR(self->error));
     file_drop(self);

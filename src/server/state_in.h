@@ -23,6 +23,8 @@ struct state_in_wire {
     /* As peers_snapshot_answer and peers_snapshot_resume. */
     void (*answer)(struct peer_snapshot_in *from, err error);
     void (*resume)(struct peer_snapshot_in *from);
+    /* One that came whole cannot be staged. */
+    void (*useless)(void *ctx, err error, const char *reason);
     void *ctx;
 };
 

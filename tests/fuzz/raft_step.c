@@ -186,6 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .group_appends = options & 8,
         .step_down_on_removal = options & 16,
         .disable_conf_change_validation = options & 32,
+        .commit_in_votes = options & 64,
         .seed = 1,
     };
     struct raft_snapshot snapshot = {

@@ -112,7 +112,21 @@ static size_t maybes_of(const struct changes *self, struct maybe *ret)
     return count;
 }
 
-/* With those of the changes that the bits name. */
+/* Whether enough voters of now have applied what made them so. */
+static bool is_known(const struct changes *self, unsigned but)
+{
+    const struct roster_config *config = roster_now(roster(self));
+    uint32_t knowing = 0;
+    for (uint32_t i = 0; i < config->voters.count; i++) {
+        uint64_t id = config->voters.ids[i];
+        knowing += is_healthy(self->sim, id, but) &&
+                   network_member(self->sim, id)->applied_max >= config->index;
+    }
+    return knowing >= config->voters.count / 2 + 1;
+}
+
+/* With those of the changes that the bits name. Who has left is of no help to those that do not
+ * know that they can do without. */
 static bool enough(const struct changes *self, struct raft_id_set voters,
                    const struct maybe *maybes, size_t count, unsigned bits, unsigned but)
 {
@@ -125,8 +139,10 @@ static bool enough(const struct changes *self, struct raft_id_set voters,
             CHECK(raft_id_set_add(&voters, maybes[i].id));
     }
     uint32_t healthy = 0;
+    bool known = is_known(self, but);
     for (uint32_t i = 0; i < voters.count; i++)
-        healthy += is_healthy(self->sim, voters.ids[i], but);
+        healthy += is_healthy(self->sim, voters.ids[i], but) &&
+                   (known || network_member(self->sim, voters.ids[i])->state != MEMBER_LEFT);
     return voters.count > 0 && healthy >= voters.count / 2 + 1;
 }
 

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #define ANSWER_US     (20 * SECOND) /* longer than any time-out of the core's */
+#define ELECTED_US    (5 * SECOND)  /* longer than an election where all is well */
 #define GENERATION_OF 0xffffffffu
 
 static struct op *op_new(struct clients *self, enum op_kind kind, unsigned client,
@@ -257,8 +258,10 @@ void clients_reply(struct clients *self, struct node *member, const struct repli
         changes_answered(sim, (uint64_t)op->lease, e);
     else if (reply->kind != REPLY_MEMBER && !is_open(e))
         sim_fail(sim, "m%u: a read fails with %s", member->at, err_name(e));
-    /* A member that has just received a state starts anew on it. */
-    if (op->last && !err_ok(e) && !err_is(e, ERR_STOPPED))
+    /* A member that has just received a state starts anew on it; a leader with rotten bytes ends
+     * when it comes across them. */
+    bool led_well = !sim->rotten_ended_us || op->asked_us > sim->rotten_ended_us + ELECTED_US;
+    if (op->last && !err_ok(e) && !err_is(e, ERR_STOPPED) && led_well)
         sim_fail(sim, "m%u refuses a write when all is well: %s", member->at, err_name(e));
     if (reply->kind == REPLY_RESULT)
         *(is_open(e) ? &sim->counts->writes_failed : &sim->counts->writes_answered) += 1;
@@ -325,9 +328,13 @@ static void ask(struct clients *self, unsigned who, struct node *member)
     enum op_kind kind = kind_of(sim);
     if (model_alarm(sim->model) && sim_chance(sim, 30))
         kind = OP_DISARM;
+    if (kind == OP_KEEP && sim->plan.clients_stay && !self->items[who].lease)
+        kind = OP_GRANT;
     struct op *op = op_new(self, kind, who, member);
     if (kind == OP_GRANT)
         op->lease = ++self->last_lease;
+    else if (kind == OP_KEEP && sim->plan.clients_stay)
+        op->lease = self->items[who].lease;
     else if (kind == OP_REVOKE || kind == OP_KEEP)
         op->lease = lease_any(self);
     if (kind == OP_LIST) {
@@ -354,6 +361,21 @@ static void ask(struct clients *self, unsigned who, struct node *member)
     timer(self, who, sim->plan.patience_us / 16 + sim_below(sim, sim->plan.patience_us));
 }
 
+/* One that stays asks who does not answer again and again, until it ends; then its lease is
+ * nobody's any more. */
+static struct node *whom(struct clients *self, struct client *client)
+{
+    struct sim *sim = self->sim;
+    if (!sim->plan.clients_stay)
+        return sim_member_any(sim);
+    struct node *member = sim->members[client->member];
+    if (member->state != MEMBER_UP || sim_chance(sim, 50)) {
+        member = sim_member_any(sim);
+        client->member = member->at;
+    }
+    return member;
+}
+
 void clients_event(struct clients *self, unsigned who, uint64_t generation)
 {
     struct sim *sim = self->sim;
@@ -369,8 +391,10 @@ void clients_event(struct clients *self, unsigned who, uint64_t generation)
     if (client->op) {
         sim->counts->client_gave_up++;
         client->op = 0;
+        if (sim->plan.clients_stay && sim_chance(sim, 80))
+            client->lease = 0;
     }
-    struct node *member = sim_member_any(sim);
+    struct node *member = whom(self, client);
     if (member->state != MEMBER_UP) {
         timer(self, who, 1 + sim_around(sim, sim->plan.think_us));
         return;

@@ -54,6 +54,8 @@ void lease_granted(struct clients *self, struct node *member, const struct op *o
                  (long long)result->lease_id, (long long)result->lease_ttl_s, (long long)lease->id,
                  (long long)lease->ttl_s);
     promised(self, lease, op->asked_us + (uint64_t)lease->ttl_s * SECOND);
+    if (op->client < SIM_CLIENTS_MAX)
+        self->items[op->client].lease = lease->id;
 }
 
 void lease_asked(struct clients *self, struct op *op, struct node *member)

@@ -60,6 +60,8 @@ struct watcher_run {
 struct client {
     uint64_t generation; /* of its timer */
     size_t op;           /* under way, + 1; 0: none */
+    unsigned member;     /* at which it stays, if it does */
+    int64_t lease;       /* the one that it keeps alive then; 0: none */
     struct list_run list;
 };
 

@@ -2,6 +2,8 @@
 
 #include "base/crc.h"
 
+#define ALIKE_TRIES 32
+
 /* ---- the end of a life ------------------------------------------------------------------------
  */
 
@@ -190,7 +192,6 @@ struct disk *disk_end_life(struct disk *self, bool power_off)
 {
     struct disk *left = copy(self, &self->hooks, prng_next(&self->prng), true);
     end_life(left, power_off);
-    left->calls = self->calls;
     self->heir = left;
     self->dead = true;
     return left;
@@ -220,7 +221,6 @@ static bool begin(struct disk *self, const char *call, const char *name, bool is
 {
     if (self->dead)
         return true;
-    self->calls++;
     if (!self->hooks.before)
         return true;
     enum disk_fault fault = self->hooks.before(self->hooks.ctx, call, name, is_sync);
@@ -435,10 +435,13 @@ static err fs_rename(void *ctx, int from_dir, const char *from, int to_dir, cons
     return OK;
 }
 
-static err fs_unlink(void *ctx, int dir, const char *name)
+static err fs_unlink(void *ctx, int dir, const char *path)
 {
     struct disk *self = ctx;
-    int in = disk_dir_of(self, dir);
+    int in;
+    char name[NAME_BYTES];
+    if (!disk_walk(self, dir, path, &in, name))
+        return ERR_NOT_FOUND;
     struct directory *d = self->nodes[in].directory;
     if (!disk_row_find(d->rows, d->row_count, name))
         return ERR_NOT_FOUND;
@@ -645,11 +648,6 @@ uint64_t disk_used(struct disk *self)
     return sum;
 }
 
-uint64_t disk_calls(const struct disk *self)
-{
-    return self->calls;
-}
-
 struct disk_toll disk_toll(const struct disk *self)
 {
     return self->toll;
@@ -694,6 +692,14 @@ bool disk_flip_bit(struct disk *self, const char *suffix)
     return true;
 }
 
+static unsigned sectors_differ(const uint8_t *a, const uint8_t *b)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < DISK_SECTOR_BYTES; i++)
+        count += a[i] != b[i];
+    return count;
+}
+
 bool disk_misdirect(struct disk *self, const char *suffix)
 {
     struct inode *node = victim(self, suffix);
@@ -702,8 +708,17 @@ bool disk_misdirect(struct disk *self, const char *suffix)
     if (sectors < 2)
         return false;
     size_t from = (size_t)prng_below(&self->prng, sectors) * DISK_SECTOR_BYTES;
-    size_t to = (size_t)prng_below(&self->prng, sectors) * DISK_SECTOR_BYTES;
-    if (!memcmp(node->bytes + to, node->bytes + from, DISK_SECTOR_BYTES))
+    size_t to = from;
+    unsigned least = UINT32_MAX;
+    for (uint64_t tries = prng_below(&self->prng, 2) ? 1 : ALIKE_TRIES; tries; tries--) {
+        size_t at = (size_t)prng_below(&self->prng, sectors) * DISK_SECTOR_BYTES;
+        unsigned differ = sectors_differ(node->bytes + from, node->bytes + at);
+        if (differ == 0 || differ >= least)
+            continue;
+        least = differ;
+        to = at;
+    }
+    if (to == from)
         return false;
     memcpy(node->bytes + to, node->bytes + from, DISK_SECTOR_BYTES);
     memcpy(node->device + to, node->bytes + from, DISK_SECTOR_BYTES);

@@ -78,8 +78,6 @@ void disk_set_fate(struct disk *self, const struct disk_fate *fate);
 /* Bytes that files may take in all; 0: no bound. */
 void disk_set_room(struct disk *self, uint64_t bytes);
 uint64_t disk_used(struct disk *self);
-/* Calls so far that change something, since disk_new. */
-uint64_t disk_calls(const struct disk *self);
 /* Sectors that the last end of a life treated each way. */
 struct disk_toll {
     uint64_t kept, dropped, reordered, names_lost, evicted;
@@ -87,7 +85,8 @@ struct disk_toll {
 struct disk_toll disk_toll(const struct disk *self);
 
 /* Rot at rest: one bit, or a sector of one place written to another of the same file. Files whose
- * name ends in `suffix`; false where there is none with bytes in it. */
+ * name ends in `suffix`; false where there is none with bytes in it. Of the places that a sector
+ * may land in, those where bytes like its own were are the worst, and often taken. */
 bool disk_flip_bit(struct disk *self, const char *suffix);
 bool disk_misdirect(struct disk *self, const char *suffix);
 /* Over all names and durable bytes, for the trace. */

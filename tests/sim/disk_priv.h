@@ -65,7 +65,7 @@ struct disk {
     struct inode nodes[NODES_MAX];
     struct handle handles[HANDLES_MAX];
     struct disk *heir; /* of a dead one */
-    uint64_t calls, room;
+    uint64_t room;
     uint32_t order;
     bool dead;
     bool has_fate; /* for the next end */

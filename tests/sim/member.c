@@ -6,7 +6,8 @@
  *  2. what it had applied or vouched for is there again;
  *  3. a stage calls for the process' end only where a file call was made to fail;
  *  4. no frame of the store runs ahead of the write-ahead log;
- *  5. the core comes to rest, and so does cleaning. */
+ *  5. that a change of members which it has applied is committed is durable once its log rests;
+ *  6. the core comes to rest, and so does cleaning. */
 #include "sim.h"
 
 #include "base/check.h"
@@ -23,6 +24,7 @@
 #define STORE_TICK_US (200 * MS)
 #define RESTART_US    (1 * SECOND)
 #define STOP_US       (500 * MS) /* as long as the server waits */
+#define HEARD_US      (2 * MS)   /* until the loop looks at what a worker has done */
 
 uint64_t member_ms(const struct node *self)
 {
@@ -225,6 +227,7 @@ static void boot(struct node *self)
     member_hub_renew(self);
     check_recovered(self, life);
     self->durable = life->boot.log_recovery.state;
+    self->changed_index = 0;
     nemesis_booted(sim, self);
     sim_say(sim, "m%u is up: applied %llu, log [%llu, %llu], term %llu vote %llx commit %llu",
             self->at, (unsigned long long)life->boot.start.applied_index,
@@ -261,6 +264,8 @@ static void ended_common(struct node *self, uint64_t wait_us)
     struct sim *sim = self->sim;
     if (self->state == MEMBER_UP)
         clients_member_ended(sim->clients, self);
+    if (self->suspect)
+        sim->rotten_ended_us = sim->now_us;
     self->state = MEMBER_DOWN;
     self->life = NULL;
     self->paused_until_us = 0;
@@ -405,12 +410,25 @@ static void note_durable(struct node *self)
         self->durable = plan->state;
 }
 
+/* Who was removed stops soon: where it was one of two the other one could not elect itself if it
+ * forgot that. */
+static void check_change_durable(struct node *self)
+{
+    if (!self->log_flies && self->durable.commit < self->changed_index)
+        sim_fail(self->sim,
+                 "m%u has applied the change of members at %llu, its log rests, durable is that "
+                 "%llu is committed",
+                 self->at, (unsigned long long)self->changed_index,
+                 (unsigned long long)self->durable.commit);
+}
+
 static void log_done(struct node *self)
 {
     self->log_flies = false;
     stage_log_finish(self->life->boot.log);
     note_durable(self);
     log_begin(self);
+    check_change_durable(self);
     member_wake(self);
 }
 
@@ -468,7 +486,10 @@ static void store_done(struct node *self)
         sim_at(self->sim, self->sim->now_us + disk_time(self, 500), EVENT_STORE_DONE, self->at,
                self->life_number, NULL);
     }
-    self->sim->counts->checkpoints += store->checkpoint_seqs[0] != checkpoint;
+    if (store->checkpoint_seqs[0] != checkpoint) {
+        self->sim->counts->checkpoints++;
+        nemesis_checkpointed(self->sim, self);
+    }
     if (step != CLEAN_COPY && store->clean.step == CLEAN_COPY)
         cleaning_begun(self, store);
     self->cleaned |= step != CLEAN_IDLE && store->clean.step == CLEAN_IDLE;
@@ -608,11 +629,17 @@ bool member_inside(struct node *self, void (*call)(void *ctx), void *ctx)
     return true;
 }
 
-void member_job_later(struct node *self, struct io_job *job)
+void member_job_later(struct node *self, struct io_job *job, bool worked)
 {
-    nemesis_strike(self->sim, self);
-    sim_at(self->sim, self->sim->now_us + disk_time(self, 2000), EVENT_JOB, self->at,
-           self->life_number, job);
+    struct sim *sim = self->sim;
+    uint64_t us;
+    if (worked) {
+        us = 1 + sim_below(sim, HEARD_US);
+    } else {
+        nemesis_strike(sim, self);
+        us = disk_time(self, sim->plan.worker_us);
+    }
+    sim_at(sim, sim->now_us + us, EVENT_JOB, self->at, self->life_number, job);
 }
 
 void member_step(struct node *self, const struct raft_message *message)

@@ -214,6 +214,7 @@ err member_assemble(struct node *self, struct life *life, const char **ret_reaso
                                .log_segment_bytes = self->flags.log_segment_bytes,
                                .store_segment_bytes = self->flags.store_segment_bytes,
                                .checkpoint_bytes = self->flags.checkpoint_bytes,
+                               .tail.keep_bytes = self->flags.tail_bytes,
                                .now_ns = now_ns,
                                .now_ctx = self};
     TRY(boot_open(&life->boot, &boot, ret_reason));

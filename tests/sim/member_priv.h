@@ -28,7 +28,10 @@ struct life {
     struct front_inbox *fronts[1];
     struct state_in *in;
     struct state_out out;
-    struct io_job *jobs[LIFE_JOBS_MAX]; /* with its workers */
+    struct life_job { /* with its workers */
+        struct io_job *job;
+        bool worked; /* and not yet heard of */
+    } jobs[LIFE_JOBS_MAX];
     unsigned job_count;
     bool stopping, stopped; /* asked to; the core has done what it could */
     uint64_t stop_at_us;
@@ -52,8 +55,8 @@ void member_look_removed(struct node *self);
 /* It has stopped for good. */
 void member_left(struct node *self);
 void member_disk_new(struct node *self);
-/* Has a worker do it in a while. */
-void member_job_later(struct node *self, struct io_job *job);
+/* A worker does it in a while; then the loop hears of it. */
+void member_job_later(struct node *self, struct io_job *job, bool worked);
 /* snapshot.c: what a life sends and takes in; a job of it; its end, first of the streams. */
 void streams_open(struct node *self, const struct boot_config *boot);
 void streams_job(struct node *self, struct io_job *job);

@@ -72,6 +72,5 @@ size_t model_lease_count(const struct model *self);
 /* All that were ever granted, in that order. */
 struct model_lease *model_lease_at(struct model *self, size_t at);
 struct model_lease *model_lease_find(struct model *self, int64_t id);
-size_t model_leases_live(const struct model *self);
 uint64_t model_hash_bytes(struct bytes what);
 void model_key_name(unsigned key, char out[8]);

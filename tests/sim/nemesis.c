@@ -29,7 +29,7 @@ static struct node *any_member(struct sim *sim)
     unsigned count = sim_members_there(sim, there);
     struct node *any = there[hit_below(sim, count)];
     struct replica_status status;
-    if (hit_chance(sim, 700))
+    if (!hit_chance(sim, sim->plan.leader_permille))
         return any;
     for (unsigned i = 0; i < sim->slots; i++) {
         struct node *member = sim->members[i];
@@ -183,13 +183,21 @@ static void hit_rot(struct sim *sim)
     static const char *const suffixes[] = {".seg", ".seg", ".row", ".checkpoint", ".dead"};
     struct node *member = any_member(sim);
     unsigned suspects = 0;
-    for (unsigned i = 0; i < sim->slots; i++)
+    bool misdirects = sim->plan.misdirect_permille && hit_chance(sim, sim->plan.misdirect_permille);
+    for (unsigned i = 0; i < sim->slots; i++) {
         suspects += sim->members[i]->suspect;
+        if (misdirects && sim->members[i]->suspect) /* the same again */
+            member = sim->members[i];
+    }
     if (!member->suspect && (sim->changes ? !changes_may_break(sim, member)
                                           : suspects + 1 > (sim->plan.members - 1) / 2))
         return;
     const char *suffix = suffixes[hit_below(sim, 5)];
     bool flip = hit_chance(sim, 500);
+    if (misdirects) {
+        nemesis_rot(sim, member, ".seg", false);
+        return;
+    }
     /* Rows are checked when they are first used; rot at rest is not seen in what was read before.
      */
     if (member->state == MEMBER_UP && strcmp(suffix, ".row") == 0) {
@@ -244,7 +252,7 @@ static void stand_still(struct sim *sim, struct node *member, uint64_t us)
 static void hit_pause(struct sim *sim)
 {
     struct node *member = any_member(sim);
-    stand_still(sim, member, hit_around(sim, hit_chance(sim, 500) ? 1500 * MS : 4 * SECOND));
+    stand_still(sim, member, hit_around(sim, sim->plan.pause_us[hit_below(sim, 2)]));
 }
 
 static void hit(struct sim *sim, enum sim_hit kind)
@@ -326,6 +334,15 @@ void nemesis_strike(struct sim *sim, struct node *member)
         return;
     member->end_in_calls = 1 + hit_below(sim, 200);
     member->end_by_power = hit_chance(sim, 700);
+}
+
+/* What is not in the log of changes yet comes to it with the next flush. */
+void nemesis_checkpointed(struct sim *sim, struct node *member)
+{
+    if (sim->healed || !sim->plan.checkpoint_permille || !hit_begin(sim, HIT_strike) ||
+        !hit_chance(sim, sim->plan.checkpoint_permille) || member->end_in_calls)
+        return;
+    end_soon(member, hit_chance(sim, 600), END_IN_ANY, hit_below(sim, 6));
 }
 
 void nemesis_changed(struct sim *sim, struct node *member)
@@ -458,10 +475,10 @@ static unsigned sometimes(struct sim *sim, unsigned permille, unsigned lo, unsig
 /* Small segments bring about much, but a busy cluster would fill its folders with them. */
 static uint64_t segment_bytes(struct sim *sim)
 {
-    static const uint64_t sizes[] = {16384, 65536, 262144};
+    static const uint64_t sizes[] = {16384, 65536, 262144, 1048576};
     uint64_t bytes = sizes[sim_below(sim, 3)];
-    bool busy = sim->plan.think_us < 10 * MS || sim->plan.value_bytes_max > 10000;
-    return busy ? sizes[2] : bytes;
+    unsigned busy = (sim->plan.think_us < 10 * MS) + (sim->plan.value_bytes_max > 10000);
+    return busy ? sizes[1 + busy] : bytes;
 }
 
 /* So that who is away for a moment lacks what the log no longer has. */
@@ -485,13 +502,16 @@ void nemesis_flags(struct sim *sim, struct sim_flags *ret_flags)
                                     .log_cache_bytes = sim_chance(sim, 500) ? 0 : 4096,
                                     .apply_ops_max = ops[sim_below(sim, 4)],
                                     .message_bytes = message_bytes[sim_below(sim, 4)]};
+    /* What is as small as a simulated store would else be read from memory alone. */
+    static const size_t tail_bytes[] = {0, 1, 2000, 20000};
+    ret_flags->tail_bytes = tail_bytes[sim_below(sim, 4)];
     if (sim->plan.change_permille)
         ret_flags->pre_vote = true; /* as plan_more() says */
     if (sim->plan.profile == PROFILE_churn || sim->plan.profile == PROFILE_leases) {
         /* Who writes much fills thousands of them, for which the simulated disk has no room. */
         bool much = sim->plan.think_us < 50 * MS || sim->plan.value_bytes_max > 1000;
         ret_flags->store_segment_bytes = much ? 262144 : 16384;
-        ret_flags->checkpoint_bytes = 8192;
+        ret_flags->checkpoint_bytes = sim->plan.checkpoint_permille ? 1024 : 8192;
     }
     if (sim->plan.profile == PROFILE_chase && sim_chance(sim, 600))
         ret_flags->message_bytes = 1;
@@ -528,6 +548,9 @@ static void plan_more(struct sim *sim)
     if (plan->change_permille)
         sim->slots +=
             more < SIM_MEMBERS_MAX - plan->members ? more : SIM_MEMBERS_MAX - plan->members;
+    plan->worker_us = sim_chance(sim, 600) ? 2 * MS : 20 * MS + sim_below(sim, 500 * MS);
+    if (plan->worker_us > 2 * MS && sim_chance(sim, 600)) /* a worker writes what is cut already */
+        plan->stream_cut_permille = 10 + (unsigned)sim_below(sim, 40);
     sim->prng = saved;
 }
 
@@ -550,17 +573,49 @@ static void profile_churn(struct sim *sim, struct sim_plan *plan)
     plan->rate_ms[HIT_rot] = plan->rate_ms[HIT_full] = 0;
 }
 
-/* A record of 60 bytes of value takes 128. */
+/* A record of 60 bytes of value takes 128: where many come with one flush, so that few frames lie
+ * between them, many sectors have them at the same places. What was overwritten stays readable. */
 static void profile_even(struct sim *sim, struct sim_plan *plan)
 {
     plan->keys = 4 + (unsigned)sim_below(sim, 12);
     plan->members = plan->members < 3 ? 3 : plan->members;
-    plan->think_us = 10 * MS + sim_below(sim, 30 * MS);
+    plan->clients = 3 + (unsigned)sim_below(sim, 6);
+    plan->think_us = 5 * MS + sim_below(sim, 20 * MS);
+    plan->chaos_us = 8 * SECOND + sim_below(sim, 15 * SECOND);
     plan->value_bytes = 60;
     plan->large_permille = plan->weight_delete = plan->weight_txn = plan->weight_lease = 0;
-    plan->weight_serial = plan->weight_past = 30;
+    plan->weight_serial = plan->weight_past = 15;
+    if (sim_chance(sim, 600))
+        plan->weight_compact = 0;
     memset(plan->rate_ms, 0, sizeof(plan->rate_ms));
-    plan->rate_ms[HIT_rot] = 500 + (unsigned)sim_below(sim, 1500);
+    plan->rate_ms[HIT_rot] = 300 + (unsigned)sim_below(sim, 1000);
+    plan->misdirect_permille = 900;
+}
+
+/* Leases end between the moment of a checkpoint and its publishing, and the member with that. */
+static void leases_in_checkpoints(struct sim *sim, struct sim_plan *plan)
+{
+    plan->think_us = 20 * MS + sim_below(sim, 80 * MS);
+    plan->rate_ms[HIT_slow] = 500 + (unsigned)sim_below(sim, 2000);
+    plan->checkpoint_permille = 100;
+}
+
+/* Who led, and wakes up after another has come to lead, has questions waiting about leases that it
+ * still takes for its own: long ones, and not asked of the other one since. */
+static void leases_in_pauses(struct sim *sim, struct sim_plan *plan)
+{
+    plan->leader_permille = 800;
+    plan->pause_us[0] = 4 * SECOND;
+    plan->pause_us[1] = 5 * SECOND;
+    plan->lease_ttls = 10;
+    memset(plan->rate_ms, 0, sizeof(plan->rate_ms));
+    plan->rate_ms[HIT_pause] = 12000; /* who leads then does so until its leases end */
+    plan->chaos_us = 40 * SECOND + sim_below(sim, 20 * SECOND);
+    plan->clients_stay = true;
+    plan->clients = 5 + (unsigned)sim_below(sim, 4);
+    plan->think_us = 100 * MS + sim_below(sim, 400 * MS);
+    plan->patience_us = 600 * MS;
+    plan->weight_linear = plan->weight_serial = plan->weight_past = 0;
 }
 
 static void profile_leases(struct sim *sim, struct sim_plan *plan)
@@ -575,6 +630,10 @@ static void profile_leases(struct sim *sim, struct sim_plan *plan)
     plan->rate_ms[HIT_pause] = 1500 + (unsigned)sim_below(sim, 4000);
     plan->rate_ms[HIT_clock] = plan->rate_ms[HIT_rot] = 0;
     plan->rate_ms[HIT_crash] = sometimes(sim, 300, 1000, 8000);
+    if (sim_chance(sim, 500))
+        leases_in_checkpoints(sim, plan);
+    else
+        leases_in_pauses(sim, plan);
 }
 
 /* The power goes wherever several writes wait for one sync, over and over. */
@@ -663,6 +722,10 @@ void nemesis_plan(struct sim *sim)
     plan->rate_ms[HIT_rot] = plan->members > 2 ? sometimes(sim, 250, 1000, 10000) : 0;
     plan->rate_ms[HIT_move] = sometimes(sim, 200, 1000, 10000);
     plan->rate_ms[HIT_clock] = sometimes(sim, 200, 1000, 10000);
+    plan->leader_permille = 300;
+    plan->pause_us[0] = 1500 * MS;
+    plan->pause_us[1] = 4 * SECOND;
+    plan->lease_ttls = 6;
     plan->think_us = sim_chance(sim, 150) ? 2 * MS : 20 * MS + sim_below(sim, 300 * MS);
     plan->restart_us = 800 * MS;
     plan->patience_us = sim_chance(sim, 400) ? 200 * MS + sim_below(sim, SECOND) : 9 * SECOND;

@@ -30,8 +30,9 @@
 
 #include <stdlib.h>
 
-#define TERMS_MAX   4096
-#define ENTRIES_GET 64
+#define TERMS_MAX     4096
+#define ENTRIES_GET   64
+#define SUSPECT_PASTS 100
 
 struct committed {
     uint64_t term, hash;
@@ -66,11 +67,6 @@ static void *grow(void *items, size_t count, size_t *cap, size_t item_bytes)
 int64_t oracle_revision_at(const struct oracle *self, uint64_t index)
 {
     return self->entries[index].revision;
-}
-
-int64_t oracle_compacted_at(const struct oracle *self, uint64_t index)
-{
-    return self->entries[index].compacted;
 }
 
 uint64_t oracle_last(const struct oracle *self)
@@ -405,17 +401,25 @@ static void compare_rest(struct oracle *self, struct node *member, uint64_t appl
                  (unsigned long long)applied);
 }
 
+static int64_t past_revision(struct oracle *self, const struct replica_view *view)
+{
+    int64_t oldest = view->mvcc->compact_revision < 1 ? 1 : view->mvcc->compact_revision;
+    return oldest + (int64_t)sim_below(self->sim, (uint64_t)(view->mvcc->revision - oldest + 1));
+}
+
 void oracle_compare(struct oracle *self, struct node *member, const struct replica_view *view)
 {
     self->sim->counts->state_compared++;
     compare_rest(self, member, view->applied_index);
     for (unsigned key = 0; key < self->sim->plan.keys; key++)
         oracle_compare_key(self, member, view, key, view->mvcc->revision);
-    int64_t oldest = view->mvcc->compact_revision < 1 ? 1 : view->mvcc->compact_revision;
-    int64_t past =
-        oldest + (int64_t)sim_below(self->sim, (uint64_t)(view->mvcc->revision - oldest + 1));
+    /* What is rotten may be refused, never shown: with luck the hash comes across it first. */
+    int64_t past = past_revision(self, view);
     oracle_compare_key(self, member, view, (unsigned)sim_below(self->sim, self->sim->plan.keys),
                        past);
+    for (unsigned i = 0; member->suspect && i < SUSPECT_PASTS; i++)
+        oracle_compare_key(self, member, view, (unsigned)sim_below(self->sim, self->sim->plan.keys),
+                           past_revision(self, view));
     compare_hash(self, member, view, view->mvcc->revision);
     if (sim_chance(self->sim, 300))
         compare_hash(self, member, view, past);
@@ -460,12 +464,15 @@ void oracle_look(struct oracle *self, struct node *member)
     }
     /* Entries that it applied before its start and nobody has shown are not known yet. */
     if (applied <= self->last && applied > 0) {
+        uint64_t changed = roster_at(self->roster, applied)->index;
         check_view(self, member, view);
         if (member->cleaned ||
             (applied > before && (applied % 16 == 0 || sim_chance(self->sim, 20))))
             oracle_compare(self, member, view);
-        else if (roster_at(self->roster, applied)->index > before)
+        else if (changed > before)
             compare_rest(self, member, applied);
+        if (changed > before)
+            member->changed_index = changed;
         member->cleaned = false;
     }
     member_view_leave(member);
@@ -491,6 +498,12 @@ void oracle_boot(struct oracle *self, struct node *member, uint64_t applied)
                  (unsigned long long)applied, (unsigned long long)self->last);
     self->checked[member->at] = applied;
     self->shown[member->at] = 0;
+    if (applied > 0) {
+        const struct replica_view *view = member_view_enter(member);
+        check_view(self, member, view);
+        compare_rest(self, member, applied);
+        member_view_leave(member);
+    }
 }
 
 struct oracle *oracle_new(struct sim *sim)

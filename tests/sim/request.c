@@ -157,7 +157,7 @@ void request_make(struct clients *self, struct op *op, Etcdserverpb__InternalRaf
         request->lease_grant = ARENA_NEW(arena, Etcdserverpb__LeaseGrantRequest);
         etcdserverpb__lease_grant_request__init(request->lease_grant);
         request->lease_grant->id = op->lease;
-        request->lease_grant->ttl = LEASE_TTL_MIN_S + (int64_t)sim_below(sim, 6);
+        request->lease_grant->ttl = LEASE_TTL_MIN_S + (int64_t)sim_below(sim, sim->plan.lease_ttls);
     } else if (op->kind == OP_REVOKE) {
         request->lease_revoke = ARENA_NEW(arena, Etcdserverpb__LeaseRevokeRequest);
         etcdserverpb__lease_revoke_request__init(request->lease_revoke);

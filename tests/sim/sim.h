@@ -275,6 +275,7 @@ struct sim_flags {
     size_t log_cache_bytes; /* 0: as usual */
     unsigned apply_ops_max; /* likewise */
     size_t message_bytes;   /* likewise */
+    size_t tail_bytes;      /* likewise; of changes that a read finds in memory */
 };
 
 /* What the seed has chosen: rates are means between two, in ms; 0: never. The chase's is the time
@@ -287,6 +288,11 @@ struct sim_plan {
     unsigned loss_permille, duplicate_permille, reorder_permille;
     uint64_t delay_us, jitter_us;
     unsigned rate_ms[HIT_COUNT];
+    unsigned leader_permille; /* of what hits a member: besides its share */
+    uint64_t pause_us[2];
+    unsigned misdirect_permille; /* of rot: sectors of segments, on one member */
+    unsigned lease_ttls;         /* so many lengths of leases, in seconds */
+    bool clients_stay;           /* each at one member, with one lease */
     uint64_t think_us, patience_us, restart_us;
     unsigned value_bytes; /* of most; 0: any */
     unsigned value_bytes_max, large_permille;
@@ -299,6 +305,8 @@ struct sim_plan {
     bool release_log, release_often;
     unsigned stream_cut_permille; /* a step of a state on its way */
     unsigned strike_permille;     /* what has just begun is broken in the middle */
+    unsigned checkpoint_permille; /* who has just published a checkpoint ends */
+    uint64_t worker_us;           /* until a worker has done what it is given */
     unsigned change_permille;     /* of members; 0: they stay */
     bool strict_reconfig;
 };
@@ -326,7 +334,8 @@ struct sim {
     uint64_t crash_call;    /* file calls so far */
     uint64_t settled_index; /* what all have applied at the end */
     uint64_t healed_us;
-    uint64_t jumped_us; /* when a clock last did */
+    uint64_t jumped_us;       /* when a clock last did */
+    uint64_t rotten_ended_us; /* when a member with rotten bytes last did; 0: none */
     struct stream *streams;
     struct changes *changes; /* NULL: members stay */
     unsigned slots;          /* places that may be taken */
@@ -382,6 +391,8 @@ void nemesis_booted(struct sim *sim, struct node *member);
 void nemesis_elected(struct sim *sim, const struct node *member);
 /* Something has just begun that is best broken in the middle. */
 void nemesis_strike(struct sim *sim, struct node *member);
+/* A start would begin with another checkpoint. */
+void nemesis_checkpointed(struct sim *sim, struct node *member);
 /* The first to apply a change of members. */
 void nemesis_changed(struct sim *sim, struct node *member);
 /* Nothing breaks from here on. */
@@ -444,6 +455,7 @@ struct node {
     uint64_t full_until_us, slow_until_us, stall_us;
     unsigned stalls;                /* so many syncs take stall_us longer */
     struct raft_hard_state durable; /* what its log holds for good */
+    uint64_t changed_index;         /* the newest change of members that this life has applied */
     bool installs;                  /* a received state is being staged or installed */
     uint64_t away_until_us;         /* not started again before */
     /* what it has promised so far, over all lives */
@@ -543,7 +555,6 @@ void oracle_renew(struct oracle *self, unsigned at);
 void oracle_boot(struct oracle *self, struct node *member, uint64_t applied);
 void oracle_send(struct oracle *self, struct node *member, const struct raft_message *message);
 int64_t oracle_revision_at(const struct oracle *self, uint64_t index);
-int64_t oracle_compacted_at(const struct oracle *self, uint64_t index);
 uint64_t oracle_last(const struct oracle *self);
 /* The member's view is the state after the entry that it names. */
 void oracle_compare(struct oracle *self, struct node *member, const struct replica_view *view);

@@ -4,7 +4,9 @@
  *     asked ─ moment fixed ─ head ─> [ read ─ piece ─> ]… end ─> answered ─ SENT or FAILED
  *
  * It is cut with its connection, by the end of either member, and now and then by itself; the
- * leader then sends another. */
+ * leader then sends another.
+ *
+ *  1. what came whole, from who has no rotten bytes, is of use. */
 #include "sim.h"
 
 #include "base/arena.h"
@@ -293,8 +295,22 @@ static void post(void *ctx, struct io_job *job)
 {
     struct node *self = ctx;
     CHECK(self->life->job_count < LIFE_JOBS_MAX);
-    self->life->jobs[self->life->job_count++] = job;
-    member_job_later(self, job);
+    self->life->jobs[self->life->job_count++] = (struct life_job){.job = job};
+    member_job_later(self, job, false);
+}
+
+/* Whose bytes were changed under it may have sent it. */
+static void useless(void *ctx, err error, const char *reason)
+{
+    struct node *self = ctx;
+    sim_say(self->sim, "m%u cannot use the state that it received: %s (%s)", self->at, reason,
+            err_name(error));
+    bool excused = self->error_hit || self->full || err_is(error, ERR_DISK_FULL);
+    for (unsigned i = 0; i < self->sim->slots; i++)
+        excused = excused || self->sim->members[i]->suspect;
+    if (!excused)
+        sim_fail(self->sim, "m%u has received a state that is of no use: %s (%s)", self->at, reason,
+                 err_name(error));
 }
 
 void streams_open(struct node *self, const struct boot_config *boot)
@@ -303,8 +319,12 @@ void streams_open(struct node *self, const struct boot_config *boot)
     state_out_init(&life->out, life->replica, &life->epoch, life->pins);
     life->out.now_ms = now_ms;
     life->out.now_ctx = self;
-    const struct state_in_wire wire = {
-        .post = post, .now_ms = now_ms, .answer = answer, .resume = resume, .ctx = self};
+    const struct state_in_wire wire = {.post = post,
+                                       .now_ms = now_ms,
+                                       .answer = answer,
+                                       .resume = resume,
+                                       .useless = useless,
+                                       .ctx = self};
     const struct state_in_config in = {.wire = &wire,
                                        .core = life->core,
                                        .replica = life->replica,
@@ -316,10 +336,16 @@ void streams_open(struct node *self, const struct boot_config *boot)
 void streams_job(struct node *self, struct io_job *job)
 {
     struct life *life = self->life;
-    job->work(job);
-    for (unsigned i = 0; i < life->job_count; i++)
-        if (life->jobs[i] == job)
-            life->jobs[i] = life->jobs[--life->job_count];
+    unsigned at = 0;
+    while (life->jobs[at].job != job)
+        CHECK(++at < life->job_count);
+    if (!life->jobs[at].worked) {
+        job->work(job);
+        life->jobs[at].worked = true;
+        member_job_later(self, job, true);
+        return;
+    }
+    life->jobs[at] = life->jobs[--life->job_count];
     job->done(job);
     member_wake(self);
 }
@@ -329,7 +355,7 @@ void streams_close(struct life *life)
 {
     state_in_give_up(life->in);
     while (life->job_count) {
-        struct io_job *job = life->jobs[--life->job_count];
+        struct io_job *job = life->jobs[--life->job_count].job;
         job->done(job);
     }
     state_in_free(TAKE(life->in));

@@ -3,6 +3,7 @@
  *   log-level LEVEL                              none: outputs are `ok`, whatever happened
  *   add-nodes N [voters=(..)] [learners=(..)] [index=I] [inflight=N] [inflight-bytes=B]
  *             [prevote] [checkquorum] [async-storage-writes] [group-appends]
+ *             [commit-in-votes]
  *             [max-size-per-msg=B] [max-committed-size-per-ready=B] [max-uncommitted-size=B]
  *             [disable-conf-change-validation] [disable-proposal-forwarding]
  *             [step-down-on-removal] [read-only=safe|lease-based]
@@ -73,6 +74,7 @@ static void run_add_nodes(struct env *env, const struct command *command)
         .pre_vote = command_flag(command, "prevote"),
         .async_storage_writes = command_flag(command, "async-storage-writes"),
         .group_appends = command_flag(command, "group-appends"),
+        .commit_in_votes = command_flag(command, "commit-in-votes"),
         .disable_proposal_forwarding = command_flag(command, "disable-proposal-forwarding"),
         .disable_conf_change_validation = command_flag(command, "disable-conf-change-validation"),
         .step_down_on_removal = command_flag(command, "step-down-on-removal"),

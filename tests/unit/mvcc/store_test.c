@@ -422,6 +422,28 @@ static void test_pins(void **state)
     rig_done(&rig);
 }
 
+/* Who reads as of before the first change holds no pin, and finds nothing whatever becomes of what
+ * came later. */
+static void test_before_the_first_change(void **state)
+{
+    struct rig rig;
+    rig_init(&rig, 4096);
+    rig_put(&rig, "a", "1"); /* 2 */
+    rig_put(&rig, "a", "2"); /* 3 */
+    rig_flush(&rig);
+    MUST_OK(mvcc_store_compact(rig.store, 3));
+    rig_sweep_all(&rig);
+    rig_put(&rig, "a", "3"); /* 4 */
+    rig_flush(&rig);
+    assert_true(revlog_memory_seal(rig.memory) && revlog_memory_clean(rig.memory));
+    rig_publish(&rig);
+    struct mvcc_state seen;
+    bool found = true;
+    MUST_OK(mvcc_view_find(mvcc_store_view(rig.store), BYTES_LIT("a"), 0, &seen, &found, NULL));
+    assert_false(found);
+    rig_done(&rig);
+}
+
 /* A scheduled compaction that had not finished goes on after a restart, without a hash. */
 static void test_compaction_goes_on_after_a_restart(void **state)
 {
@@ -505,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_hash_of_all_buckets),
         cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_before_the_first_change),
         cmocka_unit_test(test_compaction_goes_on_after_a_restart),
         cmocka_unit_test(test_kv_bytes),
     };

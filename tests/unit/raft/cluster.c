@@ -98,6 +98,7 @@ static void start(struct cluster *self, struct member *m)
         .pre_vote = self->options.pre_vote,
         .async_storage_writes = self->options.async,
         .group_appends = self->options.group_appends,
+        .commit_in_votes = self->options.commit_in_votes,
         .step_down_on_removal = self->options.step_down_on_removal,
         .seed = prng_next(&self->prng),
     };
@@ -595,7 +596,8 @@ static bool everyone_applied(const struct cluster *self, uint64_t index)
 
 /* Configurations take hold when they are applied. So members that have not heard that the removal
  * of a voter is committed may need its vote, which its longer log refuses them, while it may not
- * lead any more. That is a known price of this kind of Raft, paid where half of the voters go. */
+ * lead any more. That is a known price of this kind of Raft, paid where half of the voters go,
+ * unless votes tell what is committed. */
 static bool is_stranded(const struct cluster *self)
 {
     for (size_t i = 0; i < CLUSTER_NODES; i++) {
@@ -662,7 +664,7 @@ void cluster_settle(struct cluster *self)
         if (target != 0 && everyone_applied(self, target))
             return;
     }
-    if (is_stranded(self)) {
+    if (!self->options.commit_in_votes && is_stranded(self)) {
         self->stranded = true;
         return;
     }

@@ -479,6 +479,88 @@ static void held_elections_do_not_start(void **state)
     fixture_done(&f);
 }
 
+/* Three entries of term 2 that 2, their leader, has not said are committed. */
+static void receive_three(struct fixture *self)
+{
+    struct raft_entry entries[3];
+    for (uint64_t i = 0; i < 3; i++)
+        entries[i] = (struct raft_entry){
+            .type = RAFT_ENTRY_NORMAL, .term = 2, .index = FIRST + 1 + i, .data = BYTES_LIT("x")};
+    assert_ok(step(self, (struct raft_message){.type = RAFT_MSG_APP,
+                                               .from = 2,
+                                               .term = 2,
+                                               .index = FIRST,
+                                               .log_term = 1,
+                                               .commit = FIRST,
+                                               .entries = entries,
+                                               .entry_count = 3}));
+    work(self);
+}
+
+static void votes_tell_what_is_committed(void **state)
+{
+    static const struct {
+        bool on;
+        uint64_t commit, term, then;
+    } rows[] = {
+        {true, FIRST + 2, 2, FIRST + 2}, {true, FIRST + 2, 1, FIRST}, /* another entry than ours */
+        {true, FIRST + 4, 2, FIRST},                                  /* one that we do not have */
+        {true, FIRST + 2, 0, FIRST},     {false, FIRST + 2, 2, FIRST},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct raft_config config = config_of();
+        config.commit_in_votes = rows[i].on;
+        struct fixture f;
+        fixture_init(&f, config, 3);
+        receive_three(&f);
+        /* Of one whose log is shorter than ours. */
+        assert_ok(step(&f, (struct raft_message){.type = RAFT_MSG_VOTE,
+                                                 .from = 3,
+                                                 .term = 3,
+                                                 .index = FIRST + 2,
+                                                 .log_term = 2,
+                                                 .commit = rows[i].commit,
+                                                 .reject_hint = rows[i].term}));
+        work(&f);
+        assert_int_equal(raft_commit(f.raft), rows[i].then);
+        assert_int_equal(f.sent_count, 1);
+        assert_true(f.sent[0].reject);
+        assert_int_equal(f.sent[0].commit, rows[i].on ? rows[i].then : 0);
+        fixture_done(&f);
+    }
+}
+
+/* It asked by the membership that it knew. */
+static void who_hears_of_a_change_asks_for_votes_anew(void **state)
+{
+    struct raft_config config = config_of();
+    config.commit_in_votes = true;
+    struct fixture f;
+    fixture_init(&f, config, 4);
+    struct raft_entry removal = {
+        .type = RAFT_ENTRY_CONF_CHANGE_V2, .term = 2, .index = FIRST + 1, .data = BYTES_NONE};
+    assert_ok(step(&f, (struct raft_message){.type = RAFT_MSG_APP,
+                                             .from = 2,
+                                             .term = 2,
+                                             .index = FIRST,
+                                             .log_term = 1,
+                                             .commit = FIRST,
+                                             .entries = &removal,
+                                             .entry_count = 1}));
+    work(&f);
+    raft_campaign(f.raft);
+    work(&f);
+    assert_int_equal(sent_of(&f, RAFT_MSG_VOTE), 3);
+    assert_ok(step(&f, (struct raft_message){.type = RAFT_MSG_VOTE_RESP,
+                                             .from = 3,
+                                             .term = 3,
+                                             .commit = FIRST + 1,
+                                             .reject_hint = 2}));
+    assert_int_equal(raft_role(f.raft), RAFT_FOLLOWER);
+    assert_int_equal(raft_commit(f.raft), FIRST + 1);
+    fixture_done(&f);
+}
+
 static void grouped_appends_leave_with_the_ready(void **state)
 {
     struct raft_config config = config_of();
@@ -566,6 +648,8 @@ int main(void)
         cmocka_unit_test(a_follower_echoes_any_context),
         cmocka_unit_test(an_heir_is_known_while_others_live),
         cmocka_unit_test(held_elections_do_not_start),
+        cmocka_unit_test(votes_tell_what_is_committed),
+        cmocka_unit_test(who_hears_of_a_change_asks_for_votes_anew),
         cmocka_unit_test(grouped_appends_leave_with_the_ready),
         cmocka_unit_test(a_storage_that_fails_is_told_of),
     };

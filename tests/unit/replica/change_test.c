@@ -212,6 +212,32 @@ static void a_leader_that_is_removed_lets_another_lead_first(void **ctx)
     }
 }
 
+/* A follower may hear that a change is committed while it still writes it: it is asked for a sync
+ * when it applies it, though raft has nothing new to store then. */
+static void that_a_change_is_committed_is_durable_wherever_it_is_applied(void **ctx)
+{
+    (void)ctx;
+    struct world w;
+    world_begin_joining(&w, 4, 1, 6);
+    boot(&w, 3);
+    struct node *leader = world_lead(&w);
+    world_run(&w, HEALTHY_MS);
+    struct node *slow = other_than(&w, leader);
+    slow->hold_log = true;
+    assert_int_equal(outcome(&w, node_add_member(leader, 3, true)), 0);
+    world_run(&w, 300);
+    assert_int_equal(members_of(slow)->count, 3);
+    slow->hold_log = false;
+    for (unsigned i = 0; i < 100 && members_of(slow)->count == 3; i++)
+        world_step(&w);
+    assert_int_equal(members_of(slow)->count, 4);
+    uint64_t applied = replica_view_get(slow->replica)->applied_index;
+    while (slow->jobs)
+        world_step(&w);
+    assert_true(slow->disk.synced_commit >= applied);
+    world_end(&w);
+}
+
 /* The entry never comes, since nobody sends to a removed member; but somebody says so. */
 static void who_is_told_of_its_removal_answers_whoever_asked_for_it(void **ctx)
 {
@@ -313,6 +339,7 @@ int main(void)
         cmocka_unit_test(changes_that_come_at_once_are_made_one_after_the_other),
         cmocka_unit_test(only_the_leader_judges_a_learner_and_others_ask_it),
         cmocka_unit_test(a_leader_that_is_removed_lets_another_lead_first),
+        cmocka_unit_test(that_a_change_is_committed_is_durable_wherever_it_is_applied),
         cmocka_unit_test(who_is_told_of_its_removal_answers_whoever_asked_for_it),
         cmocka_unit_test(the_cluster_version_goes_down_and_up_again_by_the_leaders_word),
         cmocka_unit_test(a_joiner_is_ready_once_it_is_a_member_in_its_own_eyes),

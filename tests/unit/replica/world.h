@@ -29,6 +29,7 @@ struct disk {
     size_t entry_count;
     size_t entry_cap;
     struct raft_hard_state hard_state;
+    uint64_t synced_commit;      /* of it, as of the last batch that was to be synced */
     struct mvcc_record *records; /* of the store, up to the frame; blobs owned */
     size_t record_count;
     size_t record_cap;
@@ -46,7 +47,7 @@ struct disk_job {
     struct raft_entry *entries; /* referenced copies */
     size_t entry_count;
     struct raft_hard_state hard_state;
-    bool has_hard_state;
+    bool has_hard_state, must_sync;
     uint64_t snapshot_index;
     uint64_t release_index;
     bool installs;

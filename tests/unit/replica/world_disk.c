@@ -171,6 +171,8 @@ void disk_job_carry_out(struct disk *d, const struct disk_job *job)
     disk_append(d, job->entries, job->entry_count);
     if (job->has_hard_state)
         d->hard_state = job->hard_state;
+    if (job->must_sync)
+        d->synced_commit = d->hard_state.commit;
     if (job->snapshot_index)
         d->snapshot_index = job->snapshot_index;
     if (job->release_index) {
@@ -193,6 +195,7 @@ void node_take_append(struct node *n, const struct replica_append *a)
     memcpy(job->entries, a->entries, a->entry_count * sizeof(*job->entries));
     raft_entries_ref(job->entries, job->entry_count);
     job->has_hard_state = a->has_hard_state;
+    job->must_sync = a->must_sync;
     job->hard_state = a->hard_state;
     job->snapshot_index = a->has_snapshot ? a->snapshot_index : 0;
     job->release_index = a->release_index;
