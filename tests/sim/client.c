@@ -391,7 +391,7 @@ void clients_event(struct clients *self, unsigned who, uint64_t generation)
     if (client->op) {
         sim->counts->client_gave_up++;
         client->op = 0;
-        if (sim->plan.clients_stay && sim_chance(sim, 50))
+        if (sim->plan.clients_stay && sim_chance(sim, 80))
             client->lease = 0;
     }
     struct node *member = whom(self, client);

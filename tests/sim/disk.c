@@ -435,10 +435,13 @@ static err fs_rename(void *ctx, int from_dir, const char *from, int to_dir, cons
     return OK;
 }
 
-static err fs_unlink(void *ctx, int dir, const char *name)
+static err fs_unlink(void *ctx, int dir, const char *path)
 {
     struct disk *self = ctx;
-    int in = disk_dir_of(self, dir);
+    int in;
+    char name[NAME_BYTES];
+    if (!disk_walk(self, dir, path, &in, name))
+        return ERR_NOT_FOUND;
     struct directory *d = self->nodes[in].directory;
     if (!disk_row_find(d->rows, d->row_count, name))
         return ERR_NOT_FOUND;

@@ -15,10 +15,11 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SEED_LIMIT_S  120 /* of wall time: longer is a loop without end */
+#define SEED_LIMIT_S  120 /* of CPU: longer is a loop without end */
 #define CRASH_LIMIT_S 7200
 #define SHRINK_RUNS   400
 
@@ -52,7 +53,9 @@ __attribute__((noreturn)) static void child(const struct run *run, uint64_t seed
     int nowhere = silent ? open("/dev/null", O_WRONLY | O_CLOEXEC) : -1;
     if (nowhere >= 0)
         CHECK(dup2(nowhere, STDERR_FILENO) >= 0);
-    (void)alarm(run->crash_points ? CRASH_LIMIT_S : SEED_LIMIT_S);
+    const struct itimerval limit = {.it_value.tv_sec =
+                                        run->crash_points ? CRASH_LIMIT_S : SEED_LIMIT_S};
+    CHECK(setitimer(ITIMER_PROF, &limit, NULL) == 0);
     run->shared->trace = sim_run(&options, &run->shared->counts);
     (void)fflush(stdout);
     _exit(0);

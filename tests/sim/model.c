@@ -34,7 +34,7 @@ struct model {
     size_t result_count, result_cap;
     struct map by_id; /* request id -> result */
     struct model_lease *leases;
-    size_t lease_count, leases_live;
+    size_t lease_count;
     uint64_t lease_sum, alarm_sum;
     struct arena arena;
 };
@@ -265,7 +265,6 @@ static void apply_grant(struct model *self, const Etcdserverpb__LeaseGrantReques
     CHECK(self->lease_count < LEASES_MAX);
     self->leases[self->lease_count++] = (struct model_lease){
         .id = request->id, .ttl_s = request->ttl, .granted_us = self->sim->now_us};
-    self->leases_live++;
     self->lease_sum += model_lease_hash(request->id, request->ttl);
 }
 
@@ -288,7 +287,6 @@ static void apply_revoke(struct model *self, int64_t id, struct model_result *re
     self->revision += any;
     lease->revoked = true;
     lease->revoked_us = self->sim->now_us;
-    self->leases_live--;
     self->lease_sum -= model_lease_hash(lease->id, lease->ttl_s);
     clients_lease_ended(self->sim->clients, lease);
 }

@@ -549,6 +549,8 @@ static void plan_more(struct sim *sim)
         sim->slots +=
             more < SIM_MEMBERS_MAX - plan->members ? more : SIM_MEMBERS_MAX - plan->members;
     plan->worker_us = sim_chance(sim, 600) ? 2 * MS : 20 * MS + sim_below(sim, 500 * MS);
+    if (plan->worker_us > 2 * MS && sim_chance(sim, 600)) /* a worker writes what is cut already */
+        plan->stream_cut_permille = 10 + (unsigned)sim_below(sim, 40);
     sim->prng = saved;
 }
 
@@ -606,8 +608,9 @@ static void leases_in_pauses(struct sim *sim, struct sim_plan *plan)
     plan->pause_us[0] = 4 * SECOND;
     plan->pause_us[1] = 5 * SECOND;
     plan->lease_ttls = 10;
-    plan->rate_ms[HIT_pause] = 5000;
-    plan->rate_ms[HIT_crash] = plan->rate_ms[HIT_cut] = 0;
+    memset(plan->rate_ms, 0, sizeof(plan->rate_ms));
+    plan->rate_ms[HIT_pause] = 12000; /* who leads then does so until its leases end */
+    plan->chaos_us = 40 * SECOND + sim_below(sim, 20 * SECOND);
     plan->clients_stay = true;
     plan->clients = 5 + (unsigned)sim_below(sim, 4);
     plan->think_us = 100 * MS + sim_below(sim, 400 * MS);

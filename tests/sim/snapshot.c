@@ -303,6 +303,8 @@ static void post(void *ctx, struct io_job *job)
 static void useless(void *ctx, err error, const char *reason)
 {
     struct node *self = ctx;
+    sim_say(self->sim, "m%u cannot use the state that it received: %s (%s)", self->at, reason,
+            err_name(error));
     bool excused = self->error_hit || self->full || err_is(error, ERR_DISK_FULL);
     for (unsigned i = 0; i < self->sim->slots; i++)
         excused = excused || self->sim->members[i]->suspect;

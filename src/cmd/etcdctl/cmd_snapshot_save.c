@@ -1,16 +1,15 @@
 /* The file is written as FILE.part, and gets its name only when all of it is there, its digest is
  * right, and it is on the disk: whatever ends this half-way leaves no file of that name. */
 #include "etcdctl/snapshot.h"
+#include "etcdctl/snapshot_digest.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "etcdserverpb.pb-c.h"
 #include "io/file.h"
-#include "offline/snapshot_file.h"
 
 #include <libgen.h>
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #define FILE_MODE      0600
@@ -26,26 +25,9 @@ struct saving {
     uint64_t started; /* those that the disk was given, */
     uint64_t waited;  /* and those that it has */
     char version[64];
-    EVP_MD_CTX *digest;                  /* of all but the newest message */
-    uint8_t last[SNAPSHOT_DIGEST_BYTES]; /* the newest message, where it could be the digest */
-    size_t last_bytes;
-    bool last_is_short;
+    struct snapshot_digest digest;
     err error;
 };
-
-/* The digest comes last and looks like any chunk: so each message is hashed when the next one is
- * there. */
-static void hash_last(struct saving *self, struct bytes next)
-{
-    if (self->last_is_short)
-        (void)EVP_DigestUpdate(self->digest, self->last, self->last_bytes);
-    self->last_is_short = next.len == SNAPSHOT_DIGEST_BYTES;
-    self->last_bytes = next.len;
-    if (self->last_is_short)
-        memcpy(self->last, next.data, next.len);
-    else
-        (void)EVP_DigestUpdate(self->digest, next.data, next.len);
-}
 
 /* Written evenly, so that the sync at the end finds little left: a member on the same disk would
  * wait behind all of it. The cache forgets what it holds of the file. Hints, whose failing hurts
@@ -71,7 +53,7 @@ static void on_piece(void *ctx, const ProtobufCMessage *message)
     struct bytes blob = bytes_of(piece->blob.data, piece->blob.len);
     if (self->error.code)
         return;
-    hash_last(self, blob);
+    snapshot_digest_take(&self->digest, blob);
     self->error = io_write_bytes(&io_fs_real, self->file, blob, self->offset);
     self->offset += blob.len;
     write_evenly(self);
@@ -105,12 +87,10 @@ static const char *receive(struct saving *self)
 
 static const char *check(struct saving *self)
 {
-    uint8_t digest[SNAPSHOT_DIGEST_BYTES];
-    if (self->offset % 512 != SNAPSHOT_DIGEST_BYTES || !self->last_is_short)
+    if (!snapshot_digest_is_there(&self->digest))
         return arena_printf(&self->ctl->arena, "sha256 checksum not found [bytes: %llu]",
                             (unsigned long long)self->offset);
-    if (!EVP_DigestFinal_ex(self->digest, digest, NULL) ||
-        memcmp(digest, self->last, sizeof(digest)) != 0)
+    if (!snapshot_digest_is_right(&self->digest))
         return "the snapshot's sha256 does not match what was received";
     return NULL;
 }
@@ -171,19 +151,19 @@ int command_run_snapshot_save(struct ctl *ctl, const void *options, struct strin
         return ctl_fail(CTL_INTERRUPTED,
                         "snapshot must be requested to one selected node, not multiple [%s ...]",
                         ctl->options.endpoints.items[0]);
-    struct saving saving = {.ctl = ctl, .path = args.items[0], .digest = EVP_MD_CTX_new()};
+    struct saving saving = {.ctl = ctl, .path = args.items[0]};
     /* A backup is nobody's hurry: on a member's host the member comes first. */
     (void)!nice(YIELDING_NICE);
     saving.part = arena_printf(&ctl->arena, "%s.part", saving.path);
     err e = io_open(&io_fs_real, IO_CWD, saving.part, IO_WRITE | IO_CREATE | IO_TRUNCATE, FILE_MODE,
                     &saving.file);
-    if (e.code || !saving.digest || !EVP_DigestInit_ex(saving.digest, EVP_sha256(), NULL)) {
-        EVP_MD_CTX_free(saving.digest);
+    if (e.code || !snapshot_digest_init(&saving.digest)) {
+        snapshot_digest_done(&saving.digest);
         return ctl_fail(CTL_INTERRUPTED, "could not open %s: %s", saving.part, err_text(e));
     }
     const char *why = save(&saving);
     io_close(&io_fs_real, saving.file);
-    EVP_MD_CTX_free(saving.digest);
+    snapshot_digest_done(&saving.digest);
     if (why) {
         (void)io_unlink(&io_fs_real, IO_CWD, saving.part).code;
         return ctl_fail(CTL_INTERRUPTED, "%s", why);

@@ -110,7 +110,7 @@ static void ask(struct history *self, int64_t revision)
 {
     struct rig *rig = &self->rig;
     struct mvcc_pins *pins = mvcc_store_pins(rig->store);
-    struct mvcc_hash scratch;
+    struct mvcc_hash scratch = {0};
     struct mvcc_hash_job job;
     MUST_OK(rig_hash(rig, revision, 1000, &scratch));
     MUST_OK(

@@ -1,7 +1,7 @@
 /* What tests ask of members, and what they see. */
 #include "world.h"
 
-#include "mvcc/hash.h"
+#include "view_hash.h"
 #include "wire/encode.h"
 
 #include <stdio.h>
@@ -149,17 +149,8 @@ void node_get(struct node *n, const char *key, char *ret_value, size_t size, int
 
 uint32_t node_hash(struct node *n)
 {
-    struct mvcc_hash hash;
-    bool done = false;
     epoch_enter(&n->epoch, n->slot);
-    const struct mvcc_view *view = replica_view_get(n->replica)->mvcc;
-    assert_int_equal(mvcc_hash_begin(&hash, view, 0).code, 0);
-    while (!done) {
-        unsigned budget = 1000000;
-        assert_int_equal(mvcc_hash_run(&hash, view, &budget, &done).code, 0);
-    }
-    uint32_t value = hash.hash;
-    mvcc_hash_done(&hash);
+    uint32_t value = view_hash(replica_view_get(n->replica)->mvcc);
     epoch_leave(n->slot);
     return value;
 }

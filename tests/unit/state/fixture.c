@@ -1,6 +1,6 @@
 #include "fixture.h"
 
-#include "mvcc/hash.h"
+#include "view_hash.h"
 #include "wire/encode.h"
 
 void fixture_begin(struct fixture *f, const struct state_config *extra)
@@ -210,17 +210,8 @@ const char *value_now(struct fixture *f, const char *key)
 
 uint32_t hash_now(struct fixture *f)
 {
-    struct mvcc_hash hash;
-    bool done = false;
     epoch_enter(&f->epoch, f->slot);
-    const struct mvcc_view *view = mvcc_store_view(state_store(f->state));
-    assert_int_equal(mvcc_hash_begin(&hash, view, 0).code, 0);
-    while (!done) {
-        unsigned budget = 1000000;
-        assert_int_equal(mvcc_hash_run(&hash, view, &budget, &done).code, 0);
-    }
-    uint32_t value = hash.hash;
-    mvcc_hash_done(&hash);
+    uint32_t value = view_hash(mvcc_store_view(state_store(f->state)));
     epoch_leave(f->slot);
     return value;
 }
