@@ -309,7 +309,8 @@ static err real_stat(void *ctx, int file, struct io_stat *ret_stat)
         return error_of(errno);
     *ret_stat = (struct io_stat){.size_bytes = (uint64_t)st.st_size,
                                  .room_bytes = (uint64_t)st.st_blocks * 512,
-                                 .is_directory = S_ISDIR(st.st_mode)};
+                                 .is_directory = S_ISDIR(st.st_mode),
+                                 .names = (uint64_t)st.st_nlink};
     return OK;
 }
 

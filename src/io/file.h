@@ -61,6 +61,7 @@ struct io_stat {
     uint64_t size_bytes;
     uint64_t room_bytes; /* allocated on the device */
     bool is_directory;
+    uint64_t names; /* hard links; 0: unlinked */
 };
 
 /* One name of a directory; the text lives as long as the list. */

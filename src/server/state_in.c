@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "io/bulk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ struct incoming {
     const struct state_in_config *config;
     struct stage_build_config build;
     char *path;
-    int file;
+    struct io_bulk file; /* .file < 0: removed */
     struct buf filling, writing;
     uint64_t written;
     uint64_t begin_ns;
@@ -70,11 +71,11 @@ struct state_in {
 static void file_drop(struct incoming *self)
 {
     const struct io_fs *fs = self->build.fs;
-    if (self->file < 0)
+    if (self->file.file < 0)
         return;
-    io_close(fs, self->file);
-    self->file = -1;
     (void)io_unlink(fs, IO_CWD, self->path).code; /* else the next start does */
+    io_bulk_give_back(fs, self->file.file);
+    self->file.file = -1;
 }
 
 static void incoming_free(struct incoming *self)
@@ -154,6 +155,7 @@ static void stage_work(struct io_job *job)
     self->error = staged_store_make(&staged, bytes, &self->arena, &self->reason);
     io_unmap(self->build.fs, (void *)(uintptr_t)bytes.data, bytes.len);
     self->staged = err_ok(self->error);
+    file_drop(self); /* here, where it may take its time */
 }
 
 static void drop_work(struct io_job *job)
@@ -187,7 +189,6 @@ static void stage_done(struct io_job *job)
     else if (self->error.code)
         LOGW("a received snapshot is of no use", LOG_UINT("snapshot-index", self->build.index),
              LOG_STR("reason", self->reason), LOG_ERR(self->error));
-    file_drop(self);
     bool taken = self->staged && (BUG(snapshot_recorded_early) ||
                                   replica_step_snapshot(replica, self->message, now_ms(home)));
     if (!taken)
@@ -206,14 +207,8 @@ static void write_work(struct io_job *job)
 {
     struct incoming *self = LIST_ENTRY(job, struct incoming, job);
     const struct io_fs *fs = self->build.fs;
-    uint64_t len = self->writing.len;
-    self->error = io_write_bytes(fs, self->file, buf_bytes(&self->writing), self->written);
-    if (err_ok(self->error)) /* paced: the pages go now, and the one before is waited for */
-        (void)!err_ok(io_range(fs, self->file, IO_RANGE_START, self->written, len));
-    if (self->written >= FULL_BYTES)
-        (void)!err_ok(io_range(fs, self->file, IO_RANGE_START | IO_RANGE_WAIT,
-                               self->written - FULL_BYTES, FULL_BYTES));
-    self->written += len;
+    self->error = io_bulk_write(fs, &self->file, buf_bytes(&self->writing), self->written);
+    self->written += self->writing.len;
     buf_clear(&self->writing);
 }
 
@@ -221,7 +216,7 @@ static void sync_work(struct io_job *job)
 {
     struct incoming *self = LIST_ENTRY(job, struct incoming, job);
     uint64_t from_ns = clock_mono_ns();
-    self->error = io_sync(self->build.fs, self->file);
+    self->error = io_sync(self->build.fs, self->file.file);
     metric_observe_ns(&sync_seconds, clock_mono_ns() - from_ns);
 }
 
@@ -311,10 +306,10 @@ void *state_in_begin(struct state_in *self, const struct raft_message *message,
     int n = asprintf(&in->path, "%s/" FILE_NAME, self->parent);
     CHECK(n > 0);
     err e = io_open(in->build.fs, IO_CWD, in->path, IO_READ | IO_WRITE | IO_CREATE | IO_TRUNCATE,
-                    0600, &in->file);
+                    0600, &in->file.file);
     if (e.code) {
         LOGW("a snapshot cannot be received", LOG_STR("path", in->path), LOG_ERR(e));
-        in->file = -1;
+        in->file.file = -1;
         incoming_free(in);
         return NULL;
     }

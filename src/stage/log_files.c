@@ -3,14 +3,10 @@
 #include "stage/log_priv.h"
 
 #include "base/check.h"
+#include "io/bulk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CHUNK_BYTES ((uint64_t)1 << 20)
-/* Unpaced, the writeback of one file stretches the syncs of another: at most so much is in
- * flight. */
-#define IN_FLIGHT_BYTES ((uint64_t)8 << 20)
 
 void log_held_add(struct stage_log *self, struct wal_name name, int file)
 {
@@ -24,16 +20,13 @@ void log_held_add(struct stage_log *self, struct wal_name name, int file)
 
 err log_files_zero(const struct io_fs *fs, int file, uint64_t from, uint64_t to)
 {
-    uint8_t *zeros = calloc(1, CHUNK_BYTES);
+    struct io_bulk bulk = {.file = file, .started = from, .waited = from};
+    uint8_t *zeros = calloc(1, IO_BULK_PIECE_BYTES);
     CHECK(zeros);
     err e = OK;
-    for (uint64_t at = from; err_ok(e) && at < to; at += CHUNK_BYTES) {
-        uint64_t len = to - at < CHUNK_BYTES ? to - at : CHUNK_BYTES;
-        e = io_write_bytes(fs, file, bytes_of(zeros, (size_t)len), at);
-        if (err_ok(e))
-            e = io_range(fs, file, IO_RANGE_START, at, len);
-        if (err_ok(e) && at - from >= IN_FLIGHT_BYTES)
-            e = io_range(fs, file, IO_RANGE_WAIT, at - IN_FLIGHT_BYTES, CHUNK_BYTES);
+    for (uint64_t at = from, len; err_ok(e) && at < to; at += len) {
+        len = to - at < IO_BULK_PIECE_BYTES ? to - at : IO_BULK_PIECE_BYTES;
+        e = io_bulk_write(fs, &bulk, bytes_of(zeros, (size_t)len), at);
     }
     free(zeros);
     return e;
@@ -221,18 +214,18 @@ err log_files_cut(struct stage_log *self)
 /* ---- the end of old segments ------------------------------------------------------------------
  */
 
-/* The first to go becomes the spare where there is none: its blocks need no allocation. */
-static err segment_end(struct stage_log *self, const struct log_held *held)
+/* The first to go becomes the spare where there is none: its blocks need no allocation. Any other
+ * one stays open, and has room to give back. */
+static err segment_end(struct stage_log *self, struct log_held *held)
 {
     const struct io_fs *fs = self->config.fs;
     char name[WAL_NAME_BYTES];
     wal_name_format(held->name, name);
     int none = LOG_SPARE_NONE;
-    if (!atomic_compare_exchange_strong(&self->spare_state, &none, LOG_SPARE_MAKING)) {
-        io_close(fs, held->file);
+    if (!atomic_compare_exchange_strong(&self->spare_state, &none, LOG_SPARE_MAKING))
         return io_unlink(fs, self->dir, name);
-    }
     io_close(fs, held->file);
+    held->file = -1;
     TRY(io_rename(fs, self->dir, name, self->dir, LOG_SPARE_NAME));
     TRY(io_sync_dir(fs, self->dir));
     job_begin(self);
@@ -252,6 +245,9 @@ static void release_work(struct io_job *job)
         e = io_sync_dir(self->config.fs, self->dir);
     if (!err_ok(e))
         log_fatal(self, "removing old segments", NULL, e);
+    for (size_t i = 0; i < release->held_count; i++)
+        if (release->held[i].file >= 0)
+            io_bulk_give_back(self->config.fs, release->held[i].file);
     free(release->held);
     free(release);
     job_end(self);

@@ -14,6 +14,9 @@
 #define STOP_CHECKPOINT_NS    (UINT64_C(300) * 1000 * 1000)
 #define STOP_CHECKPOINT_BYTES ((uint64_t)1 << 20) /* less new log is replayed as fast */
 #define RETRY_MS              200
+#define REST_FACTOR           1
+#define REST_NS_MAX           (UINT64_C(16) * 1000 * 1000) /* however slow the disk is */
+#define SECOND_NS             UINT64_C(1000000000)
 
 static struct metric commit_seconds = {
     .name = "etcd_disk_backend_commit_duration_seconds",
@@ -217,6 +220,8 @@ bool stage_store_begin(struct stage_store *self)
     bool any = take_jobs(self);
     if (store_files_reclaim(self))
         any = true;
+    if (self->disk_full)
+        store_rooms_drop(self);
     if (!store_wants_write(self))
         return any || self->want_sync || self->want_defragment;
     uint64_t from_ns = store_now_ns(self);
@@ -271,7 +276,7 @@ void stage_store_finish(struct stage_store *self)
 
 bool stage_store_work(struct stage_store *self)
 {
-    if (store_spare_make(self))
+    if (store_room_return(self) || store_spare_make(self))
         return true;
     if (store_checkpoint_work(self))
         return true;
@@ -295,11 +300,13 @@ static void sleep_until_woken(struct stage_store *self, bool retry)
     /* Something to be tried again (a full disk), or something that others bring about. */
     bool again = retry || self->checkpoint.step != CHECKPOINT_IDLE ||
                  self->clean.step != CLEAN_IDLE || self->spare_count < STORE_SPARES;
-    until.tv_nsec += RETRY_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
+    uint64_t now_ns = clock_mono_ns(), wait_ns = RETRY_MS * UINT64_C(1000000);
+    if (self->rest_to_ns > now_ns) {
+        again = true;
+        wait_ns = self->rest_to_ns - now_ns;
     }
+    until.tv_sec += (time_t)((until.tv_nsec + wait_ns) / SECOND_NS);
+    until.tv_nsec = (long)((until.tv_nsec + wait_ns) % SECOND_NS);
     int r;
     do
         r = again ? sem_clockwait(&self->wake, CLOCK_MONOTONIC, &until) : sem_wait(&self->wake);
@@ -319,6 +326,19 @@ static void checkpoint_at_stop(struct stage_store *self)
     store_checkpoint_abandon(self);
 }
 
+/* A slice of work, unless the one before is being rested from: the disk and a core are others' for
+ * as long as they were ours. */
+static bool work(struct stage_store *self)
+{
+    uint64_t from_ns = clock_mono_ns();
+    if (from_ns < self->rest_to_ns || !stage_store_work(self))
+        return false;
+    stage_store_finish(self);
+    uint64_t now_ns = clock_mono_ns(), rest_ns = (now_ns - from_ns) * REST_FACTOR;
+    self->rest_to_ns = now_ns + (rest_ns < REST_NS_MAX ? rest_ns : REST_NS_MAX);
+    return true;
+}
+
 static void *run(void *arg)
 {
     struct stage_store *self = arg;
@@ -333,9 +353,7 @@ static void *run(void *arg)
         /* A slice after each write, so that steady load starves neither spares nor cleaning; none
          * while more waits to be written. */
         bool behind = store_wants_write(self);
-        bool worked = !behind && stage_store_work(self);
-        if (worked)
-            stage_store_finish(self);
+        bool worked = !behind && work(self);
         if (!any && !worked)
             sleep_until_woken(self, behind);
     }
@@ -426,6 +444,7 @@ void stage_store_free(struct stage_store *self)
     jobs_drop(self);
     (void)store_files_reclaim(self);
     store_clean_inputs_free(self);
+    store_rooms_drop(self);
     if (self->has_reader) {
         checkpoint_reader_done(&self->reader);
         store_unmap(self, bytes_of(self->reader_map, self->reader_map_bytes));

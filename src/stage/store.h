@@ -12,10 +12,11 @@
  * cumulative (the newest frame covers all before it) and never refused; what has not been written
  * stays in the tail, and a full tail pauses apply.
  *
- * Cleaning and checkpoints are done on this thread between flushes, in slices of 1 MiB: so all
- * bulk writing goes through one paced writer (sync_file_range each MiB, at most 8 MiB in flight),
- * and no lock is needed between what flushes, seals and cleans. A flush waits for one slice at
- * most, and nobody waits for a flush.
+ * Cleaning and checkpoints are done on this thread between flushes, in slices of 256 KiB: so all
+ * bulk writing goes through one writer of small pieces (io/bulk.h), and no lock is needed between
+ * what flushes, seals and cleans. The room of files that are gone is given back in slices too.
+ * After each slice the thread rests for as long as it took. A flush waits for one slice at most,
+ * and nobody waits for a flush.
  *
  * In the store's directory:
  *     F-L-G.seg, F-L-G.row    segments and their rows (mvcc/segment.h)

@@ -74,7 +74,7 @@ static bool put_out(struct stage_store *self)
 {
     struct store_checkpoint *checkpoint = &self->checkpoint;
     struct bytes out = buf_bytes(&checkpoint->writer.out);
-    if (!err_ok(store_paced_write(self, &checkpoint->file, out, checkpoint->offset, tmp_name))) {
+    if (!err_ok(store_bulk_write(self, &checkpoint->file, out, checkpoint->offset, tmp_name))) {
         store_checkpoint_abandon(self);
         self->retry_ns = store_now_ns(self) + 1000000000u;
         return false;

@@ -134,7 +134,7 @@ static err output_begin(struct stage_store *self)
     segment_name_print(&name, ".seg", seg);
     int n = snprintf(clean->tmp, sizeof(clean->tmp), "%s.tmp", seg);
     CHECK(n > 0 && n < (int)sizeof(clean->tmp));
-    clean->file = (struct store_paced){0};
+    clean->file = (struct io_bulk){0};
     TRY(store_file_create(self, clean->tmp, bytes, &clean->file.file));
     void *address;
     err e = io_map(self->fs, clean->file.file, IO_MAP_READ | IO_MAP_RANDOM, 0, bytes, &address);
@@ -148,8 +148,8 @@ static err output_begin(struct stage_store *self)
 static err output_write(struct stage_store *self)
 {
     struct store_clean *clean = &self->clean;
-    TRY(store_paced_write(self, &clean->file, segment_writer_planned(&clean->writer),
-                          clean->writer.out_offset, clean->tmp));
+    TRY(store_bulk_write(self, &clean->file, segment_writer_planned(&clean->writer),
+                         clean->writer.out_offset, clean->tmp));
     segment_writer_written(&clean->writer);
     return OK;
 }

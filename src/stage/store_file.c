@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define IN_FLIGHT_BYTES ((uint64_t)8 << 20)
-#define FILE_MODE       0600
+#define FILE_MODE 0600
 
 bool store_check(struct stage_store *self, err e, const char *what, const char *file)
 {
@@ -17,30 +16,11 @@ bool store_check(struct stage_store *self, err e, const char *what, const char *
     return true;
 }
 
-err store_paced_write(struct stage_store *self, struct store_paced *paced, struct bytes what,
-                      uint64_t offset, const char *name)
+err store_bulk_write(struct stage_store *self, struct io_bulk *bulk, struct bytes what,
+                     uint64_t offset, const char *name)
 {
-    while (what.len) {
-        uint64_t to_boundary = STORE_SLICE_BYTES - offset % STORE_SLICE_BYTES;
-        size_t n = what.len < to_boundary ? what.len : (size_t)to_boundary;
-        if (store_check(self, io_write_bytes(self->fs, paced->file, bytes_of(what.data, n), offset),
-                        "write", name))
-            return ERR_DISK_FULL;
-        offset += n;
-        what = bytes_skip(what, n);
-        if (offset % STORE_SLICE_BYTES == 0 && offset > paced->started) {
-            /* Hints alone: where the filesystem has none of this the writing is not paced. */
-            (void)!err_ok(io_range(self->fs, paced->file, IO_RANGE_START, paced->started,
-                                   offset - paced->started));
-            paced->started = offset;
-        }
-        if (paced->started - paced->waited > IN_FLIGHT_BYTES) {
-            uint64_t to = paced->started - IN_FLIGHT_BYTES;
-            (void)!err_ok(io_range(self->fs, paced->file, IO_RANGE_START | IO_RANGE_WAIT,
-                                   paced->waited, to - paced->waited));
-            paced->waited = to;
-        }
-    }
+    if (store_check(self, io_bulk_write(self->fs, bulk, what, offset), "write", name))
+        return ERR_DISK_FULL;
     return OK;
 }
 
@@ -72,12 +52,12 @@ err store_file_make(struct stage_store *self, const char *name, struct bytes wha
     char tmp[STORE_FILE_NAME_BYTES];
     int n = snprintf(tmp, sizeof(tmp), "%s.tmp", name);
     CHECK(n > 0 && n < (int)sizeof(tmp));
-    struct store_paced paced = {0};
-    TRY(store_file_create(self, tmp, 0, &paced.file));
-    err e = store_paced_write(self, &paced, what, 0, tmp);
-    if (err_ok(e) && store_check(self, io_sync(self->fs, paced.file), "sync", tmp))
+    struct io_bulk bulk = {0};
+    TRY(store_file_create(self, tmp, 0, &bulk.file));
+    err e = store_bulk_write(self, &bulk, what, 0, tmp);
+    if (err_ok(e) && store_check(self, io_sync(self->fs, bulk.file), "sync", tmp))
         e = ERR_DISK_FULL;
-    io_close(self->fs, paced.file);
+    io_close(self->fs, bulk.file);
     if (err_ok(e) &&
         store_check(self, io_rename(self->fs, self->dir, tmp, self->dir, name), "rename", name))
         e = ERR_DISK_FULL;
@@ -88,9 +68,35 @@ err store_file_make(struct stage_store *self, const char *name, struct bytes wha
 
 void store_file_unlink(struct stage_store *self, const char *name)
 {
+    int file;
+    bool open = self->room_count < STORE_ROOMS &&
+                err_ok(io_open(self->fs, self->dir, name, IO_READ | IO_WRITE, 0, &file));
     err e = io_unlink(self->fs, self->dir, name);
     if (!err_ok(e) && !err_is(e, ERR_NOT_FOUND))
         store_fatal(self, "unlink", name, e);
+    if (!open)
+        return;
+    self->rooms[self->room_count++] = file;
+    self->rooms_named = true;
+}
+
+bool store_room_return(struct stage_store *self)
+{
+    if (!self->room_count)
+        return false;
+    if (self->rooms_named) {
+        self->rooms_named = false;
+        store_dir_sync(self);
+    } else if (!io_bulk_give_back_some(self->fs, self->rooms[self->room_count - 1])) {
+        io_close(self->fs, self->rooms[--self->room_count]);
+    }
+    return true;
+}
+
+void store_rooms_drop(struct stage_store *self)
+{
+    while (self->room_count)
+        io_close(self->fs, self->rooms[--self->room_count]);
 }
 
 void store_dir_sync(struct stage_store *self)

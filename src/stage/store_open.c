@@ -305,11 +305,11 @@ static err go_on_in(struct opening *self, struct segment_name name, struct last 
         store_file_unlink(store, row);
         TRY(io_sync_dir(store->fs, store->dir));
     }
-    struct store_paced paced = {0};
-    TRY(io_open(store->fs, store->dir, file, IO_READ | IO_WRITE, 0, &paced.file));
-    store->open_file = paced;
+    struct io_bulk bulk = {0};
+    TRY(io_open(store->fs, store->dir, file, IO_READ | IO_WRITE, 0, &bulk.file));
+    store->open_file = bulk;
     void *address;
-    TRY(io_map(store->fs, paced.file, IO_MAP_READ | IO_MAP_RANDOM, 0, last->len, &address));
+    TRY(io_map(store->fs, bulk.file, IO_MAP_READ | IO_MAP_RANDOM, 0, last->len, &address));
     store_conf_state_set(&store->frame, &last->scan.frame);
     store->writer = last->writer;
     last->scanned = false; /* the store's now */
@@ -317,9 +317,9 @@ static err go_on_in(struct opening *self, struct segment_name name, struct last 
     store_files_attach(store, store->writer.segment);
     store->is_open = true;
     if (last->scan.dirty)
-        TRY(zero_behind(store, paced.file, last->scan.frame_end, bytes_of(last->bytes, last->len),
+        TRY(zero_behind(store, bulk.file, last->scan.frame_end, bytes_of(last->bytes, last->len),
                         &self->recovery->cut_bytes));
-    return io_sync(store->fs, paced.file);
+    return io_sync(store->fs, bulk.file);
 }
 
 /* ── Sealed segments ────────────────────────────────────────────────────────────────────────── */

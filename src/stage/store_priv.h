@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/prng.h"
+#include "io/bulk.h"
 #include "mvcc/cleaning.h"
 #include "mvcc/segment_format.h"
 #include "mvcc/segment_writer.h"
@@ -12,10 +13,11 @@
 #include <pthread.h>
 #include <semaphore.h>
 
-#define STORE_SLICE_BYTES     ((size_t)1 << 20)
+#define STORE_SLICE_BYTES     ((size_t)IO_BULK_PIECE_BYTES)
 #define STORE_BEGIN_BYTES     ((size_t)8 << 20)    /* written by one begin at most */
 #define STORE_UNSYNCED_BYTES  ((uint64_t)16 << 20) /* a start distrusts no more than that */
 #define STORE_SPARES          2
+#define STORE_ROOMS           16 /* unlinked files whose room is given back piece by piece */
 #define STORE_LARGE_BYTES     ((uint64_t)256 << 20) /* from here on segments are large */
 #define STORE_FILE_NAME_BYTES 96
 #define STORE_UNFINISHED      ".new" /* behind the name of a directory that is being built */
@@ -29,14 +31,6 @@ struct store_files {
     uint64_t saved_count; /* so many bits, at least, that file has */
     bool obsolete;        /* replaced by a cleaning: to be unlinked */
     bool dead_moved;      /* its dead bits went on in the sealed segment */
-};
-
-/* A file that is written in bulk: the pages of each MiB are sent on their way when it is full, and
- * no more than 8 MiB are under way. */
-struct store_paced {
-    int file;
-    uint64_t started; /* up to here write-back was asked for, */
-    uint64_t waited;  /* and up to here waited for */
 };
 
 struct store_spare {
@@ -71,7 +65,7 @@ struct store_checkpoint {
     enum store_checkpoint_step step;
     struct checkpoint_info info;
     struct checkpoint_writer writer;
-    struct store_paced file;
+    struct io_bulk file;
     uint64_t offset;
     bool wanted; /* at once, however little is new */
 };
@@ -86,7 +80,7 @@ struct store_clean {
     struct cleaning_plan plan;
     struct cleaning_run run;
     struct segment_writer writer;
-    struct store_paced file;
+    struct io_bulk file;
     char tmp[STORE_FILE_NAME_BYTES];
     struct {            /* the input that is being read, ahead of its mapping */
         unsigned input; /* its number in the run */
@@ -126,7 +120,7 @@ struct stage_store {
     unsigned segment_capacity;
     bool is_open; /* the last of them is written to, by: */
     struct segment_writer writer;
-    struct store_paced open_file;
+    struct io_bulk open_file;
     struct mvcc_frame frame; /* newest written; ConfState owned */
     uint64_t written_seq;
     uint64_t unsynced_bytes;
@@ -143,6 +137,10 @@ struct stage_store {
     struct store_spare spares[STORE_SPARES];
     unsigned spare_count;
     uint32_t spare_number;
+    int rooms[STORE_ROOMS];
+    unsigned room_count;
+    bool rooms_named;    /* their unlinking is not durable yet */
+    uint64_t rest_to_ns; /* no work before */
     bool disk_full;
     bool disk_full_told;
     uint64_t retry_ns; /* not before */
@@ -187,14 +185,19 @@ void store_wake(void *ctx);
 /* Where a full disk is no end: any other error is fatal. True: the disk is full. */
 bool store_check(struct stage_store *self, err e, const char *what, const char *file);
 /* Fails: ERR_DISK_FULL. */
-MUST err store_paced_write(struct stage_store *self, struct store_paced *paced, struct bytes what,
-                           uint64_t offset, const char *name);
+MUST err store_bulk_write(struct stage_store *self, struct io_bulk *bulk, struct bytes what,
+                          uint64_t offset, const char *name);
 /* Makes a file of its own with these bytes, synced, under name.tmp, then under its name; the
  * directory is not synced. Fails: ERR_DISK_FULL (nothing is left). */
 MUST err store_file_make(struct stage_store *self, const char *name, struct bytes what);
 MUST err store_file_create(struct stage_store *self, const char *name, uint64_t allocate_bytes,
                            int *ret_file);
+/* What it takes on the disk is given back by store_room_return. */
 void store_file_unlink(struct stage_store *self, const char *name);
+/* Gives back a piece. False: there is none. */
+bool store_room_return(struct stage_store *self);
+/* Gives all back at once: somebody waits for it. */
+void store_rooms_drop(struct stage_store *self);
 void store_dir_sync(struct stage_store *self);
 /* The whole file, for reading. */
 MUST err store_file_map(struct stage_store *self, const char *name, struct bytes *ret_map);

@@ -67,7 +67,7 @@ static err planned_write(struct stage_store *self)
     char name[SEGMENT_NAME_BYTES];
     segment_name_print(&self->writer.segment->name, ".seg", name);
     uint64_t from_ns = store_now_ns(self);
-    TRY(store_paced_write(self, &self->open_file, planned, self->writer.out_offset, name));
+    TRY(store_bulk_write(self, &self->open_file, planned, self->writer.out_offset, name));
     store_note_write(store_now_ns(self) - from_ns);
     self->log_bytes += planned.len;
     self->unsynced_bytes += planned.len;
@@ -119,10 +119,10 @@ static err open_next(struct stage_store *self, size_t room, const struct mvcc_fr
         bytes = (need + 4095) & ~UINT64_C(4095);
     char tmp[STORE_FILE_NAME_BYTES], seg[SEGMENT_NAME_BYTES];
     segment_name_print(&name, ".seg", seg);
-    struct store_paced paced = {0};
-    TRY(room_take(self, bytes, tmp, &bytes, &paced.file));
+    struct io_bulk bulk = {0};
+    TRY(room_take(self, bytes, tmp, &bytes, &bulk.file));
     void *address;
-    err e = io_map(self->fs, paced.file, IO_MAP_READ | IO_MAP_RANDOM, 0, bytes, &address);
+    err e = io_map(self->fs, bulk.file, IO_MAP_READ | IO_MAP_RANDOM, 0, bytes, &address);
     if (!err_ok(e))
         store_fatal(self, "map", tmp, e);
 
@@ -130,16 +130,16 @@ static err open_next(struct stage_store *self, size_t room, const struct mvcc_fr
     segment_writer_begin(&writer, name, self->config.owner, self->synced_seq, store_nonce(self),
                          bytes_of(address, bytes));
     CHECK(segment_writer_frame(&writer, frame));
-    e = store_paced_write(self, &paced, segment_writer_planned(&writer), 0, tmp);
+    e = store_bulk_write(self, &bulk, segment_writer_planned(&writer), 0, tmp);
     if (!err_ok(e)) {
         io_unmap(self->fs, address, bytes);
-        io_close(self->fs, paced.file);
+        io_close(self->fs, bulk.file);
         store_file_unlink(self, tmp);
         segment_free(writer.segment);
         segment_writer_done(&writer);
         return e;
     }
-    e = io_sync(self->fs, paced.file);
+    e = io_sync(self->fs, bulk.file);
     if (err_ok(e))
         e = io_rename(self->fs, self->dir, tmp, self->dir, seg);
     if (!err_ok(e))
@@ -148,7 +148,7 @@ static err open_next(struct stage_store *self, size_t room, const struct mvcc_fr
     segment_writer_written(&writer);
     store_files_attach(self, writer.segment);
     self->writer = writer;
-    self->open_file = paced;
+    self->open_file = bulk;
     self->is_open = true;
     store_publish(self, name.first, SEGMENT_OPEN, writer.segment);
     return OK;
@@ -226,7 +226,7 @@ static err replace_empty(struct stage_store *self, size_t room, const struct mvc
     store_sync_now(self);
     struct segment *empty = self->writer.segment;
     struct segment_writer writer = self->writer;
-    struct store_paced file = self->open_file;
+    struct io_bulk file = self->open_file;
     self->is_open = false;
     err e = open_next(self, room, frame);
     if (!err_ok(e)) {

@@ -70,6 +70,19 @@ class Saves:
             self.one()
 
 
+def old_one_stays_for_others(saves):
+    """A save over a file leaves those who read the old one, or have another name of it, all of it."""
+    size, other_name = os.path.getsize(saves.path), saves.path + ".kept"
+    with open(saves.path, "rb") as reader:
+        saves.one()
+        assert os.fstat(reader.fileno()).st_size == size
+    size = os.path.getsize(saves.path)
+    os.link(saves.path, other_name)
+    saves.one()
+    assert os.path.getsize(other_name) == size
+    os.unlink(other_name)
+
+
 def measure(etcd, ctl, bench, keys, seconds, rounds):
     """(seconds of a save, bytes, memory grown in KiB, p99 without, p99 with)"""
     with Cluster(etcd, flags=["--quota-backend-bytes", str(8 << 30)]) as cluster:
@@ -83,6 +96,7 @@ def measure(etcd, ctl, bench, keys, seconds, rounds):
             process = load.start(load.steady)
             saves.beside(process)
             busy.append(load.p99_ms(process))
+        old_one_stays_for_others(saves)
         status = subprocess.run([ctl, "snapshot", "status", saves.path], capture_output=True,
                                 text=True, env=dict(os.environ, ETCDCTL_API="3"))
         assert status.returncode == 0, status

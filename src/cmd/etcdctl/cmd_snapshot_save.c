@@ -7,44 +7,24 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "etcdserverpb.pb-c.h"
-#include "io/file.h"
+#include "io/bulk.h"
 
+#include <fcntl.h>
 #include <libgen.h>
 #include <unistd.h>
 
-#define FILE_MODE      0600
-#define START_BYTES    ((uint64_t)1 << 20) /* the disk is given so much at a time, */
-#define INFLIGHT_BYTES ((uint64_t)8 << 20) /* and has at most so much to do */
-#define YIELDING_NICE  10
+#define FILE_MODE     0600
+#define YIELDING_NICE 10
 
 struct saving {
     struct ctl *ctl;
     const char *path, *part;
-    int file;
-    uint64_t offset;  /* bytes that are written, */
-    uint64_t started; /* those that the disk was given, */
-    uint64_t waited;  /* and those that it has */
+    struct io_bulk file; /* a member may be on the same disk */
+    uint64_t offset;     /* bytes that are written */
     char version[64];
     struct snapshot_digest digest;
     err error;
 };
-
-/* Written evenly, so that the sync at the end finds little left: a member on the same disk would
- * wait behind all of it. The cache forgets what it holds of the file. Hints, whose failing hurts
- * nobody. */
-static void write_evenly(struct saving *self)
-{
-    while (self->offset - self->started >= START_BYTES) {
-        (void)!err_ok(
-            io_range(&io_fs_real, self->file, IO_RANGE_START, self->started, START_BYTES));
-        self->started += START_BYTES;
-    }
-    while (self->started - self->waited > INFLIGHT_BYTES) {
-        (void)!err_ok(io_range(&io_fs_real, self->file, IO_RANGE_WAIT | IO_RANGE_DROP, self->waited,
-                               START_BYTES));
-        self->waited += START_BYTES;
-    }
-}
 
 static void on_piece(void *ctx, const ProtobufCMessage *message)
 {
@@ -54,9 +34,8 @@ static void on_piece(void *ctx, const ProtobufCMessage *message)
     if (self->error.code)
         return;
     snapshot_digest_take(&self->digest, blob);
-    self->error = io_write_bytes(&io_fs_real, self->file, blob, self->offset);
+    self->error = io_bulk_write(&io_fs_real, &self->file, blob, self->offset);
     self->offset += blob.len;
-    write_evenly(self);
     if (piece->version && strlen(piece->version) < sizeof(self->version))
         memcpy(self->version, piece->version, strlen(piece->version) + 1);
 }
@@ -95,16 +74,35 @@ static const char *check(struct saving *self)
     return NULL;
 }
 
-/* On the disk, then under its name. */
-static err publish(struct saving *self)
+/* Whether nobody else has the file open: a lease for writing is given under no other condition. */
+static bool is_ours_alone(int file)
+{
+    return fcntl(file, F_SETLEASE, F_WRLCK) == 0 && fcntl(file, F_SETLEASE, F_UNLCK) == 0;
+}
+
+static err name_it(struct saving *self)
 {
     int dir;
     char *copy = arena_copy_str(&self->ctl->arena, bytes_str(self->path));
-    TRY(io_sync(&io_fs_real, self->file));
     TRY(io_rename(&io_fs_real, IO_CWD, self->part, IO_CWD, self->path));
     TRY(io_open(&io_fs_real, IO_CWD, dirname(copy), IO_READ | IO_DIRECTORY, 0, &dir));
     err e = io_sync_dir(&io_fs_real, dir);
     io_close(&io_fs_real, dir);
+    return e;
+}
+
+/* On the disk, then under its name. What had that name before gives its room back in pieces, unless
+ * somebody is still reading it. */
+static err publish(struct saving *self)
+{
+    int old;
+    TRY(io_sync(&io_fs_real, self->file.file));
+    bool replaces = err_ok(io_open(&io_fs_real, IO_CWD, self->path, IO_READ | IO_WRITE, 0, &old));
+    err e = name_it(self);
+    if (replaces && err_ok(e) && is_ours_alone(old))
+        io_bulk_give_back(&io_fs_real, old);
+    else if (replaces)
+        io_close(&io_fs_real, old);
     return e;
 }
 
@@ -151,18 +149,18 @@ int command_run_snapshot_save(struct ctl *ctl, const void *options, struct strin
         return ctl_fail(CTL_INTERRUPTED,
                         "snapshot must be requested to one selected node, not multiple [%s ...]",
                         ctl->options.endpoints.items[0]);
-    struct saving saving = {.ctl = ctl, .path = args.items[0]};
+    struct saving saving = {.ctl = ctl, .path = args.items[0], .file.forget = true};
     /* A backup is nobody's hurry: on a member's host the member comes first. */
     (void)!nice(YIELDING_NICE);
     saving.part = arena_printf(&ctl->arena, "%s.part", saving.path);
     err e = io_open(&io_fs_real, IO_CWD, saving.part, IO_WRITE | IO_CREATE | IO_TRUNCATE, FILE_MODE,
-                    &saving.file);
+                    &saving.file.file);
     if (e.code || !snapshot_digest_init(&saving.digest)) {
         snapshot_digest_done(&saving.digest);
         return ctl_fail(CTL_INTERRUPTED, "could not open %s: %s", saving.part, err_text(e));
     }
     const char *why = save(&saving);
-    io_close(&io_fs_real, saving.file);
+    io_close(&io_fs_real, saving.file.file);
     snapshot_digest_done(&saving.digest);
     if (why) {
         (void)io_unlink(&io_fs_real, IO_CWD, saving.part).code;

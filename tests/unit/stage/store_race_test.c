@@ -72,6 +72,14 @@ static void settle_and_sweep(struct race *race)
     }
 }
 
+/* A cleaning has left something out of it. */
+static bool is_cleaned(const struct segment *segment)
+{
+    const struct segment_name *name = &segment->name;
+    return name->generation > 0 && name->last != SEGMENT_OPEN &&
+           segment_row_count(segment) < name->last - name->first + 1;
+}
+
 /* Settles until so many cleanings were published, or 20 s have gone by. */
 static void wait_for_cleaned(struct race *race, unsigned segments)
 {
@@ -82,7 +90,7 @@ static void wait_for_cleaned(struct race *race, unsigned segments)
         const struct segment_table *table = revlog_table(fixture->log);
         unsigned cleaned = 0;
         for (unsigned i = 0; i < table->count; i++)
-            cleaned += table->segments[i]->name.generation > 0;
+            cleaned += is_cleaned(table->segments[i]);
         if (cleaned >= segments)
             return;
         assert_true(clock_mono_ms() < deadline);
