@@ -1,6 +1,7 @@
 #include "server/boot.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "server/force_new.h"
 #include "server/founding.h"
 #include "server/import.h"
@@ -330,6 +331,12 @@ static err decide(struct boot *self, const struct boot_config *config, bool has_
         *ret_reason = wal_refusal_text(start.refusal);
         return ERR_CORRUPT;
     }
+    if (start.action == WAL_START_FRAME && facts.frame_index < facts.snapshot_index)
+        LOGW(
+            "the store is older than the write-ahead log's snapshot record; all that it lacks is "
+            "taken from the log",
+            LOG_UINT("store-index", facts.frame_index),
+            LOG_UINT("snapshot-index", facts.snapshot_index));
     *ret_install = start.action == WAL_START_FINISH_INSTALL;
     self->start.applied_index = start.applied;
     self->start.applied_term =

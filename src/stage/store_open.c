@@ -502,9 +502,9 @@ static void recovery_fill(struct stage_store *store, struct stage_store_recovery
 static err make_dir(const struct io_fs *fs, const char *path)
 {
     err e = io_mkdir(fs, IO_CWD, path, DIR_MODE);
-    if (err_is(e, ERR_EXISTS))
-        return OK;
-    TRY(e);
+    if (!err_is(e, ERR_EXISTS))
+        TRY(e);
+    /* One that is there may have been made by a process that ended before this. */
     char *parent = strdup(path);
     CHECK(parent != NULL);
     char *slash = strrchr(parent, '/');

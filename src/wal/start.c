@@ -28,11 +28,10 @@ static struct wal_start decide_at_frame(const struct wal_start_facts *facts, uin
 static struct wal_start decide_with_both(const struct wal_start_facts *facts)
 {
     uint64_t frame = facts->frame_index;
-    if (frame < facts->snapshot_index) {
-        if (!facts->staged)
-            return refuse(WAL_REFUSAL_STAGED_STORE_MISSING);
+    if (frame < facts->snapshot_index && facts->staged)
         return decide_at_frame(facts, facts->snapshot_index, WAL_START_FINISH_INSTALL);
-    }
+    if (frame < facts->snapshot_index && (facts->first_index > 1 || facts->store_torn))
+        return refuse(WAL_REFUSAL_STAGED_STORE_MISSING);
     if (frame > facts->last_index) {
         if (!facts->store_imported)
             return refuse(WAL_REFUSAL_LOG_LOST_ENTRIES);

@@ -4,7 +4,9 @@
  *     S newest WAL snapshot record <= C      L last entry of the log (S if none follows it)
  *
  *     S <= F <= L, terms agree at F, log reaches back to F+1    raft at applied F, C = max(C, F)
- *     F < S                        finish the install of the staged store S; none there: refuse
+ *     F < S                        finish the install of the staged store S; none there: raft at F
+ *                                  where the log is whole (the store was being made anew from it,
+ *                                  as below), else refuse
  *     F > L                        imported store: raft at L, skip apply up to F; our own: refuse
  *     C > L                        refuse: what was committed is missing
  *     first > F+1                  refuse: released too early, or an old copy of the store

@@ -376,6 +376,10 @@ static void compare_rest(struct oracle *self, struct node *member, uint64_t appl
     const struct roster_config *config = roster_at(self->roster, applied);
     struct replica_status status;
     uint64_t rostered, alarms = 0;
+    /* They are as they are now, which may be ahead of what is shown. */
+    replica_status_get(member_replica(member), &status);
+    if (status.applied_index != applied)
+        return;
     uint64_t members = members_sum(state_members(state), &rostered);
     const struct alarms *raised = state_alarms(state);
     for (size_t i = 0; i < raised->count; i++)
@@ -388,10 +392,6 @@ static void compare_rest(struct oracle *self, struct node *member, uint64_t appl
     if (alarms != entry->alarms)
         sim_fail(self->sim, "m%u at %llu: other alarms than they must be", member->at,
                  (unsigned long long)applied);
-    /* These two are as they are now, which may be ahead of what is shown. */
-    replica_status_get(member_replica(member), &status);
-    if (status.applied_index != applied)
-        return;
     if (lease_sum(state_leases(state)) != entry->leases && !state_is_busy(state))
         sim_fail(self->sim, "m%u at %llu: other leases than they must be", member->at,
                  (unsigned long long)applied);

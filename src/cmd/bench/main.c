@@ -36,8 +36,10 @@ static bool number32(const char *text, uint32_t *ret_number)
 
 static bool set_endpoints(struct load_config *config, const char *text)
 {
-    /* Lives as long as the process. */
-    char *rest = strdup(text);
+    static char *kept; /* what the endpoints point into, as long as the process lives */
+    free(kept);
+    kept = strdup(text);
+    char *rest = kept;
     config->endpoint_count = 0;
     for (char *one; (one = strsep(&rest, ",")) && config->endpoint_count < LOAD_ENDPOINTS_MAX;)
         config->endpoints[config->endpoint_count++] = one;

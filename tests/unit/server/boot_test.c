@@ -275,6 +275,23 @@ static void at_the_frame(void **state)
     world_end(&w);
 }
 
+/* A start that ended before it had made the name durable, and one that found the name. */
+static void a_store_that_an_earlier_start_has_named(void **state)
+{
+    struct world w;
+    world_begin(&w);
+    put_log(&w, 10, TERM, 10);
+    assert_ok(io_mkdir(&w.fs, IO_CWD, PARENT "/0000000000000000", 0700));
+    assert_starts(&w, 0, 0);
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world left;
+        world_on(&left, disk_copy_after(w.disk, &fine, seed, true));
+        ASSERT_STORES(&left, "0000000000000000");
+        world_end(&left);
+    }
+    world_end(&w);
+}
+
 static void terms_that_disagree(void **state)
 {
     struct world w;
@@ -456,6 +473,7 @@ int main(int argc, char **argv)
     file_path = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_the_frame),
+        cmocka_unit_test(a_store_that_an_earlier_start_has_named),
         cmocka_unit_test(terms_that_disagree),
         cmocka_unit_test(a_staged_store_is_installed),
         cmocka_unit_test(a_log_without_a_store),

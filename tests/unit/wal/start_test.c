@@ -85,6 +85,20 @@ static void an_unfinished_install_is_finished_from_the_staged_store(void **state
     assert_int_equal(wal_start_decide(&facts).action, WAL_START_FINISH_INSTALL);
 }
 
+/* Its store was lost, and what is made in its place is not as far yet. */
+static void a_whole_log_makes_up_for_an_older_store(void **state)
+{
+    struct wal_start_facts facts = healthy();
+    facts.frame_index = 10;
+    facts.first_index = 1;
+    struct wal_start start = wal_start_decide(&facts);
+    assert_int_equal(start.action, WAL_START_FRAME);
+    assert_int_equal(start.applied, 10);
+    assert_int_equal(start.commit, 95);
+    facts.term_at_frame = 2;
+    assert_refused(&facts, WAL_REFUSAL_TERMS_DISAGREE);
+}
+
 static void a_frame_beyond_the_log_is_lost_data_unless_imported(void **state)
 {
     struct wal_start_facts facts = healthy();
@@ -156,6 +170,7 @@ int main(void)
         cmocka_unit_test(edges_of_the_log_are_enough),
         cmocka_unit_test(terms_that_disagree_are_refused),
         cmocka_unit_test(an_unfinished_install_is_finished_from_the_staged_store),
+        cmocka_unit_test(a_whole_log_makes_up_for_an_older_store),
         cmocka_unit_test(a_frame_beyond_the_log_is_lost_data_unless_imported),
         cmocka_unit_test(a_commit_beyond_the_log_is_lost_data),
         cmocka_unit_test(a_log_that_starts_late_is_refused),
