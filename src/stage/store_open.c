@@ -443,6 +443,21 @@ static void leftovers_remove(struct opening *self, size_t count)
     }
 }
 
+/* Removes the chosen segments behind the first `count`, the last one first and each durably before
+ * the next: a gap among them would be taken for lost data by the start after one that ends here. */
+static err chain_cut(struct opening *self, size_t count)
+{
+    struct stage_store *store = self->store;
+    struct found *found = &self->found;
+    for (size_t i = found->chosen_count; i > count; i--) {
+        char file[SEGMENT_NAME_BYTES];
+        segment_name_print(&found->chosen[i - 1], ".seg", file);
+        store_file_unlink(store, file);
+        TRY(io_sync_dir(store->fs, store->dir));
+    }
+    return OK;
+}
+
 static err load(struct opening *self)
 {
     struct stage_store *store = self->store;
@@ -463,6 +478,7 @@ static err load(struct opening *self)
     store->segment_capacity = (unsigned)count + 64;
     for (size_t i = 0; i + 1 < count; i++)
         TRY(sealed_open(self, &found->chosen[i]));
+    TRY(chain_cut(self, count));
     leftovers_remove(self, count);
     TRY(io_sync_dir(store->fs, store->dir));
     TRY(go_on_in(self, found->chosen[count - 1], &last));
