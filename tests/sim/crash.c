@@ -46,7 +46,7 @@ void crash_plan(struct sim *sim)
     plan->weight_compact = 6;
     plan->weight_lease = 10;
     plan->drift = plan->flags_change = false;
-    plan->relapse_permille = 0;
+    plan->relapse_permille = plan->checkpoint_permille = 0;
     plan->flags.log_segment_bytes = plan->flags.store_segment_bytes = 16384;
     plan->flags.checkpoint_bytes = 8192;
     plan->flags.snapshot_entries = 40;

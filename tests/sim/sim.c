@@ -119,6 +119,8 @@ struct node *sim_member_any(struct sim *sim)
 
 static void heal_all(struct sim *sim)
 {
+    if (sim->healed) /* since a call was cut: the end is under way */
+        return;
     sim_say(sim, "all is well from here on");
     nemesis_end(sim);
     for (unsigned step = 0; step < 8; step++)
