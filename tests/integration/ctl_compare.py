@@ -438,7 +438,7 @@ class Comparison:
     def __init__(self, ours, others):
         self.ours, self.others = ours, others
         self.compared = 0
-        self.port = 10000
+        self.port = 40000  # nobody listens there: ports of cluster.py lie below
         self.different = []
 
     def prepare(self):
