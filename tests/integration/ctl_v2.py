@@ -317,7 +317,7 @@ CHANGES = [["set", "/w/a", "1"], ["set", "/w/a", "2"], ["mkdir", "/w/d"], ["set"
 WATCHES = [
     (["watch", "-f", "-r", "--after-index", "{N}", "/w"], 10),
     (["-o", "json", "watch", "-f", "-r", "--after-index", "{N}", "/w"], 10),
-    (["-o", "extended", "watch", "--forever", "--recursive", "--after-index", "{N}", "/w"], 30),
+    (["-o", "extended", "watch", "--forever", "--recursive", "--after-index", "{N}", "/w"], 40),
     (["watch", "-f", "--after-index", "{N}", "/w/a"], 3),
     (["exec-watch", "--after-index", "{N}", "-r", "/w", "--", "sh", "-c",
       "echo $ETCD_WATCH_ACTION $ETCD_WATCH_KEY $ETCD_WATCH_VALUE"], 5),
