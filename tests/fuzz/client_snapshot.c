@@ -6,6 +6,7 @@
  * without one, or of the connection */
 #include "base/buf.h"
 #include "base/check.h"
+#include "client_take.h"
 #include "etcdctl/snapshot_digest.h"
 #include "etcdserverpb.pb-c.h"
 #include "rpc/client.h"
@@ -103,18 +104,6 @@ static void answer_make(struct buf *out, size_t cut, unsigned end, struct bytes 
         put_frame(out, 0, 1, 1, BYTES_NONE);
 }
 
-static void take(struct rpc_client *client)
-{
-    for (unsigned i = 0; i < 1000; i++) {
-        struct iovec iov[8];
-        unsigned count;
-        size_t n = rpc_client_output(client, iov, 8, &count);
-        rpc_client_wrote(client, n);
-        if (n == 0)
-            return;
-    }
-}
-
 static void exchange(struct saving *self, struct bytes answer)
 {
     struct rpc_limits limits = rpc_limits_default();
@@ -130,15 +119,15 @@ static void exchange(struct saving *self, struct bytes answer)
     struct bytes message = BYTES_NONE;
     CHECK(err_ok(rpc_client_call_start(client, &request, &call_handler, self, &call)));
     rpc_client_call_send(call, &message, 1, true);
-    take(client);
+    fuzz_client_take(client);
     while (answer.len) {
         size_t n = answer.len < PAGE_BYTES ? answer.len : PAGE_BYTES;
         rpc_client_read(client, bytes_of(answer.data, n), 1000);
         answer = bytes_skip(answer, n);
-        take(client);
+        fuzz_client_take(client);
     }
     rpc_client_read_end(client, 1000);
-    take(client);
+    fuzz_client_take(client);
     rpc_client_free(client);
     rpc_pool_free(pool);
     CHECK(self->closed);

@@ -1,5 +1,6 @@
 /* What a server may answer a client of ours: HTTP/2 frames to two open calls, or HTTP/1.1 to a
  * fetch. The first byte picks the protocol and the step. */
+#include "client_take.h"
 #include "rpc_handlers.h"
 
 static void on_closed(void *ctx, struct rpc_client_call *call, enum grpc_status status,
@@ -56,18 +57,6 @@ static void start(struct rpc_client *client, bool http1, uint8_t kind)
     }
 }
 
-static void take(struct rpc_client *client)
-{
-    for (unsigned i = 0; i < 1000; i++) {
-        struct iovec iov[8];
-        unsigned count;
-        size_t n = rpc_client_output(client, iov, 8, &count);
-        rpc_client_wrote(client, n);
-        if (n == 0)
-            return;
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1)
@@ -80,20 +69,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct rpc_client_handler handler;
     struct rpc_client *client = rpc_client_new(pool, &config, &handler, NULL);
     start(client, http1, data[0]);
-    take(client);
+    fuzz_client_take(client);
     size_t step = data[0] / 8 ? data[0] / 8 : SIZE_MAX;
     for (size_t at = 1; at < size;) {
         size_t n = step < size - at ? step : size - at;
         rpc_client_read(client, bytes_of(data + at, n), 1000);
         at += n;
         if (at % 3 == 0)
-            take(client);
+            fuzz_client_take(client);
         CHECK(rpc_pool_bytes(pool) < FUZZ_POOL_BYTES_MAX);
     }
-    take(client);
+    fuzz_client_take(client);
     rpc_pool_tick(pool, 1600);
     rpc_client_read_end(client, 1600);
-    take(client);
+    fuzz_client_take(client);
     rpc_client_free(client);
     rpc_pool_free(pool);
     CHECK(fuzz_open == 0);
