@@ -14,7 +14,6 @@
 #define STOP_CHECKPOINT_NS    (UINT64_C(300) * 1000 * 1000)
 #define STOP_CHECKPOINT_BYTES ((uint64_t)1 << 20) /* less new log is replayed as fast */
 #define RETRY_MS              200
-#define REST_FACTOR           1
 #define REST_NS_MAX           (UINT64_C(16) * 1000 * 1000) /* however slow the disk is */
 #define SECOND_NS             UINT64_C(1000000000)
 
@@ -334,7 +333,7 @@ static bool work(struct stage_store *self)
     if (from_ns < self->rest_to_ns || !stage_store_work(self))
         return false;
     stage_store_finish(self);
-    uint64_t now_ns = clock_mono_ns(), rest_ns = (now_ns - from_ns) * REST_FACTOR;
+    uint64_t now_ns = clock_mono_ns(), rest_ns = now_ns - from_ns;
     self->rest_to_ns = now_ns + (rest_ns < REST_NS_MAX ? rest_ns : REST_NS_MAX);
     return true;
 }
