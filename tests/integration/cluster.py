@@ -65,14 +65,16 @@ def free_ports(count):
 
 
 def wait_for(condition, what, timeout_s=30.0):
-    """Polls until the condition holds; its last value is returned."""
+    """Polls until the condition holds; its last value is returned. `what` may be a function, for what is
+    to be told as it stands at the end of the wait."""
     end = time.monotonic() + timeout_s
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError("timed out after %.0f s: %s" % (timeout_s, what))
+            raise AssertionError("timed out after %.0f s: %s" % (
+                timeout_s, what() if callable(what) else what))
         time.sleep(0.02)
 
 
@@ -156,7 +158,7 @@ class Member:
                 raise AssertionError("%s ended with %s:\n%s" % (
                     self.name, self.process.poll(), self.log_tail()))
             return self.healthy()
-        wait_for(check, "%s is healthy; its log ends\n%s" % (self.name, self.log_tail()), timeout_s)
+        wait_for(check, lambda: "%s is healthy; %s" % (self.name, self.cluster.log_tails()), timeout_s)
 
     def log_tail(self, size=3000):
         try:
@@ -212,6 +214,10 @@ class Cluster:
         for m in self.members:
             m.wait_healthy()
         return self
+
+    def log_tails(self):
+        return "the logs end\n" + "\n".join(
+            "== %s\n%s" % (m.name, m.log_tail()) for m in self.members)
 
     def endpoints(self):
         return ",".join(m.client for m in self.members)

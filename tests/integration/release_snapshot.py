@@ -54,7 +54,8 @@ def wait_equal(members, timeout_s=60):
     def equal():
         hashes = [hash_of(m) for m in members]
         return hashes[0] and all(h == hashes[0] for h in hashes) and hashes[0]
-    return wait_for(equal, "equal hashes: %r" % [hash_of(m) for m in members], timeout_s)
+    return wait_for(equal, lambda: "equal hashes: %r; %s" % (
+        [hash_of(m) for m in members], members[0].cluster.log_tails()), timeout_s)
 
 
 def leader_of(members):

@@ -66,7 +66,8 @@ def wait_equal(members, timeout_s=90):
     def equal():
         hashes = [hash_of(m) for m in members]
         return hashes[0] and all(h == hashes[0] for h in hashes)
-    wait_for(equal, "equal hashes: %r" % [hash_of(m) for m in members], timeout_s)
+    wait_for(equal, lambda: "equal hashes: %r; %s" % (
+        [hash_of(m) for m in members], members[0].cluster.log_tails()), timeout_s)
 
 
 def wait_leads(members):

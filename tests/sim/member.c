@@ -383,15 +383,16 @@ void member_wake(struct node *self)
 static uint64_t disk_time(struct node *self, uint64_t usual_us)
 {
     struct sim *sim = self->sim;
-    uint64_t us = usual_us / 2 + sim_below(sim, usual_us);
+    uint64_t us = usual_us / 2 + sim_below(sim, usual_us), longer_us = 0;
     if (self->slow_until_us > sim->now_us)
-        us *= 50;
+        longer_us = 49 * us;
     if (self->stalls && sim->now_us < sim->plan.chaos_us) {
-        uint64_t left_us = sim->plan.chaos_us - sim->now_us; /* no fault outlasts the chaos */
-        us += self->stall_us < left_us ? self->stall_us : left_us;
+        longer_us += self->stall_us;
         self->stalls--;
     }
-    return us;
+    /* No fault outlasts the chaos: where it ends within, the work is as if begun then. */
+    uint64_t left_us = sim->now_us < sim->plan.chaos_us ? sim->plan.chaos_us - sim->now_us : 0;
+    return us + (longer_us < left_us ? longer_us : left_us);
 }
 
 static void log_begin(struct node *self)

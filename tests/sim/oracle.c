@@ -36,6 +36,7 @@
 
 struct committed {
     uint64_t term, hash;
+    uint64_t in_term; /* it was committed in this term at the latest, whatever its own */
     int64_t revision, compacted;
     uint64_t leases, alarms; /* sums over them */
     uint64_t members;        /* of all that is said of them; 0: nobody has shown it */
@@ -49,6 +50,7 @@ struct oracle {
     uint64_t last;
     size_t cap;
     uint64_t leaders[TERMS_MAX];
+    uint64_t leader_term; /* the highest that anybody has led in */
     uint64_t votes[SIM_MEMBERS_MAX][TERMS_MAX];
     uint64_t checked[SIM_MEMBERS_MAX]; /* applied as last seen in this life */
     int64_t shown[SIM_MEMBERS_MAX];    /* revision as last seen in this life */
@@ -102,6 +104,7 @@ static void take_entry(struct oracle *self, struct node *member, const struct ra
     }
     self->last = entry->index;
     self->entries[entry->index] = (struct committed){.term = entry->term,
+                                                     .in_term = self->leader_term,
                                                      .hash = entry_hash(entry),
                                                      .revision = model_revision(self->sim->model),
                                                      .compacted = model_compacted(self->sim->model),
@@ -170,13 +173,15 @@ static void check_leader(struct oracle *self, struct node *member,
     if (*leader)
         sim_fail(self->sim, "two leaders in term %llu", (unsigned long long)status->term);
     *leader = member->id;
+    if (status->term > self->leader_term)
+        self->leader_term = status->term;
     note_vote(self, member, status->term, member->id); /* its own counts once it is durable */
     check_durable(self, member, status->term, member->id);
     nemesis_elected(self->sim, member);
     self->sim->counts->elections++;
     sim_say(self->sim, "m%u leads in term %llu", member->at, (unsigned long long)status->term);
     uint64_t last = self->last;
-    while (last && self->entries[last].term >= status->term)
+    while (last && self->entries[last].in_term >= status->term)
         last--;
     uint64_t term = 0;
     struct stage_log *log = member_log(member);
