@@ -48,6 +48,8 @@ enum {
     LEASE_REVOKE_RETRY_MS = 3000,
     LEASE_REVOKES_MIN = 16, /* in flight, at first */
     LEASE_REVOKES_MAX = 256,
+    LEASE_REVOKES_A_MS_MIN = 5, /* where they are due just now */
+    LEASE_LATE_MS_A_REVOKE = 20,
     LEASE_REVOKES_A_MS = 200, /* writers find the core and the log free for the rest of it */
     LEASE_SCAN_COUNT = 1000,  /* leases that a pass takes up after a change of leader */
     LEASE_GAP_HEARTBEATS = 3,
@@ -320,7 +322,7 @@ struct replica {
     size_t lease_revoke_count;
     size_t lease_revoke_window;
     uint64_t lease_paced_ms; /* so many were proposed in this millisecond */
-    size_t lease_paced;
+    size_t lease_paced, lease_pace;
     bool lease_unconfirmed; /* time stood still: a quorum must say that we still lead */
     bool lease_confirming;
     uint64_t pass_ms; /* of the last pass */
