@@ -37,6 +37,12 @@ struct raft_outbox {
     size_t cap;
 };
 
+/* What a follower has told a leader that it holds, in that leader's term. */
+struct raft_acknowledged {
+    uint64_t to, term, index;
+    bool due; /* to be said again at the next tick */
+};
+
 struct raft {
     struct raft_config config;
     struct raft_log log;
@@ -58,7 +64,8 @@ struct raft {
     uint32_t heartbeat_elapsed;
     uint32_t randomized_election_ticks;
     bool elections_held;
-    bool append_due;                     /* group_appends: some peer's append_due */
+    bool append_due; /* group_appends: some peer's append_due */
+    struct raft_acknowledged acked;
     struct raft_entry *proposal_scratch; /* RAFT_ENTRIES_MAX */
 
     struct raft_generation generations[2];
@@ -127,6 +134,8 @@ bool raft_send_append_to(struct raft *self, struct raft_progress *peer, bool eve
 /* The same for all; with group_appends when the ready is taken. */
 void raft_broadcast_append(struct raft *self);
 void raft_flush_appends(struct raft *self);
+/* A follower's, at a tick: the acknowledgement that waited (idle_acks_wait). */
+void raft_acknowledge_due(struct raft *self);
 void raft_broadcast_heartbeat(struct raft *self);
 /* Commits what a quorum holds, if it is of this term (R 5.4.2). */
 bool raft_try_commit(struct raft *self);

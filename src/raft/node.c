@@ -132,6 +132,7 @@ void raft_tick(struct raft *self)
         tick_leader(self);
         return;
     }
+    raft_acknowledge_due(self);
     self->election_elapsed++;
     if (raft_promotable(self) && self->election_elapsed >= self->randomized_election_ticks) {
         self->election_elapsed = 0;

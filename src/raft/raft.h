@@ -82,6 +82,10 @@ struct raft_config {
      * committed since the one before, instead of one for each proposal and each commit; and the
      * acknowledgements of what was received since are one. */
     bool group_appends;
+    /* An append without entries that follows on what this member has acknowledged already (it tells
+     * of a commit, mostly) is acknowledged at the next tick, unless something else is before. It
+     * says nothing new, and with one request at a time such appends are half of all. */
+    bool idle_acks_wait;
     /* Who asks for a vote, or answers, says how far its log is committed (commit, and that entry's
      * term as reject_hint; etcd looks at neither). Else a member that holds the removal of another,
      * and has not heard that it is committed, waits for the one that is gone, while those who have

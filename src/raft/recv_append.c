@@ -36,6 +36,33 @@ static void reject_append(struct raft *self, const struct raft_message *m)
                                           .log_term = hint_term});
 }
 
+static bool may_wait(const struct raft *self, const struct raft_message *m, uint64_t last)
+{
+    const struct raft_acknowledged *acked = &self->acked;
+    return self->config.idle_acks_wait && m->entry_count == 0 && acked->to == m->from &&
+           acked->term == self->term && last <= acked->index;
+}
+
+static void accept_append(struct raft *self, const struct raft_message *m, uint64_t last)
+{
+    if (may_wait(self, m, last)) {
+        self->acked.due = true;
+        return;
+    }
+    self->acked = (struct raft_acknowledged){.to = m->from, .term = self->term, .index = last};
+    raft_send(self, (struct raft_message){.type = RAFT_MSG_APP_RESP, .to = m->from, .index = last});
+}
+
+void raft_acknowledge_due(struct raft *self)
+{
+    struct raft_acknowledged *acked = &self->acked;
+    bool due = acked->due && acked->to == self->leader && acked->term == self->term;
+    acked->due = false;
+    if (due && self->role == RAFT_FOLLOWER)
+        raft_send(self, (struct raft_message){
+                            .type = RAFT_MSG_APP_RESP, .to = acked->to, .index = acked->index});
+}
+
 err raft_recv_append(struct raft *self, const struct raft_message *m)
 {
     TRY(raft_follow(self, m));
@@ -60,7 +87,7 @@ err raft_recv_append(struct raft *self, const struct raft_message *m)
                    self->config.id, m->from);
         return e;
     }
-    raft_send(self, (struct raft_message){.type = RAFT_MSG_APP_RESP, .to = m->from, .index = last});
+    accept_append(self, m, last);
     return OK;
 }
 

@@ -41,6 +41,7 @@ static err raft_start(struct replica *self, const struct replica_config *config)
         .pre_vote = config->pre_vote,
         .async_storage_writes = true,
         .group_appends = true,
+        .idle_acks_wait = true,
         .commit_in_votes = !BUG(votes_without_commit),
         .seed = config->seed,
         .trace = config->trace ? trace_line : NULL,

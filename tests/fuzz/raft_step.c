@@ -187,6 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .step_down_on_removal = options & 16,
         .disable_conf_change_validation = options & 32,
         .commit_in_votes = options & 64,
+        .idle_acks_wait = options & 128,
         .seed = 1,
     };
     struct raft_snapshot snapshot = {

@@ -98,6 +98,7 @@ static void start(struct cluster *self, struct member *m)
         .pre_vote = self->options.pre_vote,
         .async_storage_writes = self->options.async,
         .group_appends = self->options.group_appends,
+        .idle_acks_wait = self->options.idle_acks_wait,
         .commit_in_votes = self->options.commit_in_votes,
         .step_down_on_removal = self->options.step_down_on_removal,
         .seed = prng_next(&self->prng),

@@ -27,6 +27,7 @@ struct cluster_options {
     bool pre_vote;
     bool check_quorum;
     bool group_appends;
+    bool idle_acks_wait;
     bool commit_in_votes;
     bool step_down_on_removal;
     bool membership_changes;

@@ -14,6 +14,7 @@ static struct cluster_options options_of(uint64_t seed)
     return (struct cluster_options){
         .async = seed & 1,
         .group_appends = seed & 2,
+        .idle_acks_wait = seed & 2,
         .commit_in_votes = seed & 64,
         .pre_vote = seed & 4,
         .check_quorum = seed & 8,

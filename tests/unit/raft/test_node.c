@@ -586,6 +586,55 @@ static void grouped_appends_leave_with_the_ready(void **state)
     fixture_done(&f);
 }
 
+static void append(struct fixture *self, uint64_t term, uint64_t index, uint64_t log_term,
+                   size_t count)
+{
+    struct raft_entry entry = {.term = term, .index = index + 1};
+    assert_ok(step(self, (struct raft_message){.type = RAFT_MSG_APP,
+                                               .from = 2,
+                                               .term = term,
+                                               .index = index,
+                                               .log_term = log_term,
+                                               .commit = index,
+                                               .entries = &entry,
+                                               .entry_count = count}));
+    work(self);
+}
+
+/* What it knows already the leader hears with the next tick, if nothing else is said before. */
+static void idle_acknowledgements_wait_for_the_tick(void **state)
+{
+    struct raft_config config = config_of();
+    config.idle_acks_wait = true;
+    struct fixture f;
+    fixture_init(&f, config, 3);
+    append(&f, 2, FIRST, 1, 1);
+    assert_int_equal(sent_of(&f, RAFT_MSG_APP_RESP), 1);
+    assert_int_equal(f.sent[0].index, FIRST + 1);
+    append(&f, 2, FIRST + 1, 2, 0);
+    assert_int_equal(raft_commit(f.raft), FIRST + 1);
+    assert_int_equal(f.sent_count, 0);
+    raft_tick(f.raft);
+    work(&f);
+    assert_int_equal(sent_of(&f, RAFT_MSG_APP_RESP), 1);
+    assert_int_equal(f.sent[0].index, FIRST + 1);
+    raft_tick(f.raft);
+    work(&f);
+    assert_int_equal(f.sent_count, 0);
+    /* Entries are acknowledged at once, and that says it all. */
+    append(&f, 2, FIRST + 1, 2, 0);
+    append(&f, 2, FIRST + 1, 2, 1);
+    assert_int_equal(sent_of(&f, RAFT_MSG_APP_RESP), 1);
+    assert_int_equal(f.sent[0].index, FIRST + 2);
+    raft_tick(f.raft);
+    work(&f);
+    assert_int_equal(f.sent_count, 0);
+    /* Another leader has heard nothing yet. */
+    append(&f, 3, FIRST + 2, 2, 0);
+    assert_int_equal(sent_of(&f, RAFT_MSG_APP_RESP), 1);
+    fixture_done(&f);
+}
+
 static err failing_entries(void *ctx, uint64_t lo, uint64_t hi, uint64_t max_bytes, size_t room,
                            struct raft_entry *ret_entries, size_t *ret_count)
 {
@@ -651,6 +700,7 @@ int main(void)
         cmocka_unit_test(votes_tell_what_is_committed),
         cmocka_unit_test(who_hears_of_a_change_asks_for_votes_anew),
         cmocka_unit_test(grouped_appends_leave_with_the_ready),
+        cmocka_unit_test(idle_acknowledgements_wait_for_the_tick),
         cmocka_unit_test(a_storage_that_fails_is_told_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
