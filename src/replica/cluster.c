@@ -42,6 +42,16 @@ void cluster_forget(struct replica *self, uint64_t id)
         *p = self->peers[--self->peer_count];
 }
 
+/* Members of etcd count by entries alone how far they are: one that starts with a state refuses all
+ * requests as too many, its own publication too, until an entry comes behind it. Where nobody
+ * writes, none would. */
+static void follow_snapshot(struct replica *self)
+{
+    if (self->leading && raft_role(self->raft) == RAFT_LEADER)
+        (void)raft_propose(self->raft, BYTES_NONE, NULL)
+            .code; /* refused: others are on their way */
+}
+
 void replica_peer_report(struct replica *self, uint64_t id, enum replica_peer_event event,
                          struct cluster_version version, uint64_t now_ms)
 {
@@ -64,6 +74,8 @@ void replica_peer_report(struct replica *self, uint64_t id, enum replica_peer_ev
     case PEER_STATE_UNREADABLE:
         self->unreadable |= event == PEER_STATE_UNREADABLE;
         raft_report_snapshot(self->raft, id, event == PEER_SNAPSHOT_SENT);
+        if (event == PEER_SNAPSHOT_SENT)
+            follow_snapshot(self);
         break;
     case PEER_VERSION:
         p->version = version;

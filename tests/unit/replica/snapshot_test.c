@@ -61,6 +61,25 @@ static void a_member_far_behind_goes_on_from_the_state(void **ctx)
     world_end(&w);
 }
 
+/* Members of etcd wait for it before they serve. */
+static void an_entry_follows_on_a_state_though_nobody_writes(void **ctx)
+{
+    struct world w;
+    begin(&w, 5);
+    put_many(&w, 5);
+    struct node *behind = other_than(&w, world_lead(&w));
+    world_kill(&w, behind->at);
+    put_many(&w, 150);
+    struct node *leader = world_lead(&w);
+    uint64_t applied = node_applied(leader);
+    world_boot(&w, behind->at);
+    world_run(&w, 3000);
+    assert_int_equal(behind->installs, 1);
+    assert_ptr_equal(world_lead(&w), leader);
+    assert_int_equal(node_applied(behind), applied + 1);
+    world_end(&w);
+}
+
 static void a_new_member_begins_with_the_state(void **ctx)
 {
     struct world w;
@@ -151,6 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_member_far_behind_goes_on_from_the_state),
+        cmocka_unit_test(an_entry_follows_on_a_state_though_nobody_writes),
         cmocka_unit_test(a_new_member_begins_with_the_state),
         cmocka_unit_test(what_follows_on_a_state_that_is_arriving_is_not_refused),
         cmocka_unit_test(whoever_dies_meanwhile_all_come_to_the_same),
