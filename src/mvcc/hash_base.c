@@ -1,11 +1,10 @@
 #include "mvcc/hash_base.h"
 
+#include "base/array.h"
 #include "base/check.h"
 #include "base/crc.h"
 
 #include <stdlib.h>
-
-#define FIRST_CAP 64
 
 void mvcc_hash_base_done(struct mvcc_hash_base *self)
 {
@@ -21,16 +20,6 @@ static void add_crc(uint32_t *crc, uint64_t *bytes, const struct revlog_row *row
     *bytes += more;
 }
 
-static void *grown(void *items, size_t count, size_t *cap, size_t item_bytes)
-{
-    if (count < *cap)
-        return items;
-    *cap = *cap ? *cap * 2 : FIRST_CAP;
-    items = realloc(items, *cap * item_bytes);
-    CHECK(items);
-    return items;
-}
-
 void mvcc_hash_base_add(struct mvcc_hash_base *self, const struct revlog_row *row)
 {
     struct mvcc_hash_block *last = self->block_count ? &self->blocks[self->block_count - 1] : NULL;
@@ -38,12 +27,12 @@ void mvcc_hash_base_add(struct mvcc_hash_base *self, const struct revlog_row *ro
         row->seq - last->first >= HASH_BLOCK_SPAN_MAX) {
         CHECK(self->offset_count <= UINT32_MAX);
         self->blocks =
-            grown(self->blocks, self->block_count, &self->block_cap, sizeof(self->blocks[0]));
+            array_grow(self->blocks, self->block_count, &self->block_cap, sizeof(self->blocks[0]));
         last = &self->blocks[self->block_count++];
         *last = (struct mvcc_hash_block){.first = row->seq, .at = (uint32_t)self->offset_count};
     }
     self->offsets =
-        grown(self->offsets, self->offset_count, &self->offset_cap, sizeof(self->offsets[0]));
+        array_grow(self->offsets, self->offset_count, &self->offset_cap, sizeof(self->offsets[0]));
     self->offsets[self->offset_count++] = (uint16_t)(row->seq - last->first);
     last->count++;
     add_crc(&last->crc, &last->bytes, row);

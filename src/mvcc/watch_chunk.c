@@ -16,6 +16,7 @@
  * 3. at_watcher is in the list of the range of at_pending; whoever leaves that list moves it. */
 #include "mvcc/watch_internal.h"
 
+#include "base/array.h"
 #include "base/check.h"
 
 #define CHUNK_CHANGES_MAX 1000
@@ -28,17 +29,6 @@ void watch_chunk_init(struct watch_chunk *self, enum watch_list list)
 {
     *self = (struct watch_chunk){.list = list};
     buf_init(&self->payload, 0);
-}
-
-/* Doubles an array of items from `count` on. */
-static void *grown(void *items, uint32_t count, uint32_t *cap, size_t item_bytes)
-{
-    if (count < *cap)
-        return items;
-    *cap = *cap ? *cap * 2 : 64;
-    items = realloc(items, *cap * item_bytes);
-    CHECK(items);
-    return items;
 }
 
 /* Memory of an unusual chunk is not kept. */
@@ -139,7 +129,7 @@ static bool read_row(struct watch_chunk *self, const struct revlog_row *row)
     if (self->change_count == 0 || row->main != self->changes[self->change_count - 1].row.main)
         self->revision_begin = self->change_count;
     self->changes =
-        grown(self->changes, self->change_count, &self->change_cap, sizeof(self->changes[0]));
+        array_grow(self->changes, self->change_count, &self->change_cap, sizeof(self->changes[0]));
     self->changes[self->change_count++] = (struct chunk_change){.row = *row};
     self->read_bytes += row->blob_bytes;
     /* A large revision comes alone. */
@@ -209,8 +199,8 @@ static struct chunk_pending *pending_of(struct watch_hub *hub, struct watch_chun
 {
     struct watch_range *range = watch_ranges_at(&hub->ranges, number);
     if (!range->pending[self->list]) {
-        self->pendings = grown(self->pendings, self->pending_count, &self->pending_cap,
-                               sizeof(self->pendings[0]));
+        self->pendings = array_grow(self->pendings, self->pending_count, &self->pending_cap,
+                                    sizeof(self->pendings[0]));
         self->pendings[self->pending_count] =
             (struct chunk_pending){.range = number, .first_change = self->at_change, .whole = true};
         watch_ranges_ref(&hub->ranges, number);
@@ -226,7 +216,7 @@ static void add_ref(struct watch_chunk *self, struct chunk_pending *pending)
         pending->whole = false;
     if (!pending->whole)
         return;
-    self->refs = grown(self->refs, self->ref_count, &self->ref_cap, sizeof(self->refs[0]));
+    self->refs = array_grow(self->refs, self->ref_count, &self->ref_cap, sizeof(self->refs[0]));
     self->refs[self->ref_count] = (struct chunk_ref){.change = self->at_change};
     if (pending->last_ref)
         self->refs[pending->last_ref].next = self->ref_count;

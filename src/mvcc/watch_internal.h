@@ -105,7 +105,8 @@ struct watch_chunk {
     struct chunk_change *changes;
     struct chunk_ref *refs;         /* from 1 */
     struct chunk_pending *pendings; /* from 1 */
-    uint32_t change_count, change_cap, ref_count, ref_cap, pending_count, pending_cap;
+    uint32_t change_count, ref_count, pending_count;
+    size_t change_cap, ref_cap, pending_cap;
     uint32_t revision_begin; /* the change with which the last revision begins */
     uint32_t at_change;      /* matching */
     uint32_t at_range;       /* the interval matched last, counted; 0: none */

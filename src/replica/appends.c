@@ -8,7 +8,7 @@
 void appends_send(struct replica *self, const struct raft_message *message)
 {
     self->send_out =
-        replica_grow(self->send_out, self->send_count, &self->send_cap, sizeof(*self->send_out));
+        array_grow(self->send_out, self->send_count, &self->send_cap, sizeof(*self->send_out));
     self->send_out[self->send_count++] = *message;
 }
 
@@ -29,8 +29,8 @@ static struct append *append_new(struct replica *self, const struct raft_entry *
     self->append_count++;
     *self->appends_end = a;
     self->appends_end = &a->next;
-    self->append_out = replica_grow(self->append_out, self->append_out_count, &self->append_out_cap,
-                                    sizeof(const struct replica_append *));
+    self->append_out = array_grow(self->append_out, self->append_out_count, &self->append_out_cap,
+                                  sizeof(const struct replica_append *));
     self->append_out[self->append_out_count++] = &a->out;
     return a;
 }
@@ -123,8 +123,8 @@ static void append_finish(struct replica *self, struct append *a)
             continue;
         }
         appends_send(self, m);
-        self->spent = replica_grow(self->spent, self->spent_count, &self->spent_cap,
-                                   sizeof(struct raft_message *));
+        self->spent = array_grow(self->spent, self->spent_count, &self->spent_cap,
+                                 sizeof(struct raft_message *));
         self->spent[self->spent_count++] = m;
     }
     self->append_bytes -= a->bytes;

@@ -70,8 +70,8 @@ void applying_queue(struct replica *self, const struct raft_entry *entries, size
             self->committed_at = 0;
             self->committed_count = left;
         }
-        self->committed = replica_grow(self->committed, self->committed_count, &self->committed_cap,
-                                       sizeof(self->committed[0]));
+        self->committed = array_grow(self->committed, self->committed_count, &self->committed_cap,
+                                     sizeof(self->committed[0]));
         self->committed[self->committed_count++] = entries[i];
     }
     raft_entries_ref(entries, count);

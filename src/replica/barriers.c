@@ -34,7 +34,7 @@ static void barriers_answer(struct replica *self, const struct barriers *list, e
 static void collect(struct replica *self, uint64_t token)
 {
     struct barriers *to = &self->collecting;
-    to->items = replica_grow(to->items, to->count, &to->cap, sizeof(to->items[0]));
+    to->items = array_grow(to->items, to->count, &to->cap, sizeof(to->items[0]));
     to->items[to->count++] = (struct barrier){token, self->now_ms};
 }
 

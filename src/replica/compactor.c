@@ -44,8 +44,8 @@ static void sample(struct replica *self)
     if (self->compactor_count == kept)
         memmove(self->compactor_samples, self->compactor_samples + 1,
                 --self->compactor_count * sizeof(self->compactor_samples[0]));
-    self->compactor_samples = replica_grow(self->compactor_samples, self->compactor_count,
-                                           &self->compactor_cap, sizeof(int64_t));
+    self->compactor_samples = array_grow(self->compactor_samples, self->compactor_count,
+                                         &self->compactor_cap, sizeof(int64_t));
     self->compactor_samples[self->compactor_count++] =
         mvcc_store_revision(state_store(self->state));
 }

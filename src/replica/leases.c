@@ -78,8 +78,8 @@ static void queue_add(struct replica *self, struct lease *lease)
 {
     CHECK(lease->queue_at == 0 && lease->term == self->lease_term);
     lease->scheduled_ms = lease->deadline_ms;
-    self->lease_queue = replica_grow(self->lease_queue, self->lease_queue_count,
-                                     &self->lease_queue_cap, sizeof(struct lease *));
+    self->lease_queue = array_grow(self->lease_queue, self->lease_queue_count,
+                                   &self->lease_queue_cap, sizeof(struct lease *));
     queue_up(self, self->lease_queue_count++, lease);
 }
 
@@ -474,8 +474,8 @@ static bool judge(struct replica *self, struct lease_ask *ask)
         return fail(self, ask, ERR_NOT_LEADER);
     if (!elsewhere || self->leader == RAFT_NONE || self->now_ms < ask->retry_ms)
         return false;
-    self->lease_forwards = replica_grow(self->lease_forwards, self->lease_forward_count,
-                                        &self->lease_forward_cap, sizeof(self->lease_forwards[0]));
+    self->lease_forwards = array_grow(self->lease_forwards, self->lease_forward_count,
+                                      &self->lease_forward_cap, sizeof(self->lease_forwards[0]));
     ask->number = ++self->lease_ask_number;
     self->lease_forwards[self->lease_forward_count++] =
         (struct replica_lease_forward){.ask = ask->number,

@@ -96,8 +96,8 @@ struct promotion {
 
 void members_promoted(struct replica *self, err error)
 {
-    self->promoted = replica_grow(self->promoted, self->promoted_count, &self->promoted_cap,
-                                  sizeof(self->promoted[0]));
+    self->promoted = array_grow(self->promoted, self->promoted_count, &self->promoted_cap,
+                                sizeof(self->promoted[0]));
     self->promoted[self->promoted_count++] = error;
 }
 
@@ -137,8 +137,8 @@ static void forward(struct replica *self, struct promotion *p)
 {
     p->number = ++self->promotion_number;
     self->promote_forwards =
-        replica_grow(self->promote_forwards, self->promote_forward_count,
-                     &self->promote_forward_cap, sizeof(self->promote_forwards[0]));
+        array_grow(self->promote_forwards, self->promote_forward_count, &self->promote_forward_cap,
+                   sizeof(self->promote_forwards[0]));
     self->promote_forwards[self->promote_forward_count++] = (struct replica_promote_forward){
         .ask = p->number, .leader_id = self->leader, .member_id = p->id};
 }

@@ -202,7 +202,7 @@ bool proposals_hold(struct replica *self, const struct raft_message *message)
         self->held_count >= HELD_MESSAGES_MAX)
         return false;
     self->held =
-        replica_grow(self->held, self->held_count, &self->held_cap, sizeof(struct raft_message *));
+        array_grow(self->held, self->held_count, &self->held_cap, sizeof(struct raft_message *));
     self->held[self->held_count++] = raft_message_copy(message);
     self->held_bytes += bytes;
     return true;

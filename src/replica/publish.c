@@ -170,7 +170,7 @@ void publish_reply(struct replica *self, uint64_t token, enum replica_reply_kind
     unsigned front = token_front(token);
     CHECK(front < self->front_count);
     struct replica_replies *r = replies_for(self, front);
-    r->items = replica_grow(r->items, r->count, &r->cap, sizeof(r->items[0]));
+    r->items = array_grow(r->items, r->count, &r->cap, sizeof(r->items[0]));
     struct replica_reply *reply = &r->items[r->count++];
     *reply = (struct replica_reply){.token = token, .kind = kind, .result = *result};
     copy_children(&r->arena, &reply->result.op);

@@ -6,16 +6,6 @@
 
 #include <stdlib.h>
 
-void *replica_grow(void *items, size_t count, size_t *cap, size_t item_bytes)
-{
-    if (count < *cap)
-        return items;
-    *cap = *cap ? *cap * 2 : 16;
-    items = realloc(items, *cap * item_bytes);
-    CHECK(items);
-    return items;
-}
-
 /* --- life -------------------------------------------------------------------------------- */
 
 static void trace_line(void *ctx, enum raft_trace_level level, const char *text)

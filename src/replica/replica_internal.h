@@ -14,6 +14,7 @@
  *     snapshots.c   states that travel whole */
 #pragma once
 
+#include "base/array.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "mvcc/store.h"
@@ -379,9 +380,6 @@ static inline uint64_t request_timeout_ms(const struct replica *self)
 {
     return REQUEST_TIMEOUT_MS + 2 * election_ms(self);
 }
-
-/* Grows an array to hold one more; never fails. */
-void *replica_grow(void *items, size_t count, size_t *cap, size_t item_bytes);
 
 /* appends.c */
 void appends_issue(struct replica *self, const struct raft_message *storage_append, bool must_sync);

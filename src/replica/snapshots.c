@@ -27,8 +27,8 @@ err snapshots_offer(void *ctx, struct raft_snapshot *ret_snapshot)
 
 void snapshots_take(struct replica *self, const struct raft_message *message)
 {
-    self->snapshots = replica_grow(self->snapshots, self->snapshot_count, &self->snapshot_cap,
-                                   sizeof(struct raft_message *));
+    self->snapshots = array_grow(self->snapshots, self->snapshot_count, &self->snapshot_cap,
+                                 sizeof(struct raft_message *));
     self->snapshots[self->snapshot_count++] = raft_message_copy(message);
 }
 

@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include "base/array.h"
 #include "base/check.h"
 #include "base/map.h"
 #include "etcdserverpb_internal.pb-c.h"
@@ -38,16 +39,6 @@ struct model {
     uint64_t lease_sum, alarm_sum;
     struct arena arena;
 };
-
-static void *grow(void *items, size_t count, size_t *cap, size_t item_bytes)
-{
-    if (count < *cap)
-        return items;
-    *cap = *cap ? *cap * 2 : 64;
-    items = realloc(items, *cap * item_bytes);
-    CHECK(items);
-    return items;
-}
 
 uint64_t model_hash_bytes(struct bytes what)
 {
@@ -111,7 +102,7 @@ size_t model_changes(const struct model *self, unsigned from, unsigned to, int64
         for (size_t i = k->count; i-- > 0 && k->versions[i].main >= lo;) {
             if (k->versions[i].main > hi)
                 continue;
-            changes = grow(changes, count, &cap, sizeof(*changes));
+            changes = array_grow(changes, count, &cap, sizeof(*changes));
             changes[count++] =
                 (struct model_change){k->versions[i].main, key, k->versions[i].deleted};
         }
@@ -127,7 +118,7 @@ static void write_key(struct model *self, unsigned key, int64_t main, const stru
 {
     struct model_state before = model_get(self, key, main);
     struct key *k = &self->keys[key];
-    k->versions = grow(k->versions, k->count, &k->cap, sizeof(k->versions[0]));
+    k->versions = array_grow(k->versions, k->count, &k->cap, sizeof(k->versions[0]));
     size_t row_before = k->count ? k->versions[k->count - 1].row : SIZE_MAX;
     struct version *v = &k->versions[k->count++];
     *v = (struct version){.main = main, .deleted = !value, .lease = lease};
@@ -426,7 +417,7 @@ void model_apply(struct model *self, const struct raft_entry *entry)
         sim_fail(self->sim, "request %llx is applied twice, at %llu again",
                  (unsigned long long)result->request_id, (unsigned long long)entry->index);
     self->results =
-        grow(self->results, self->result_count, &self->result_cap, sizeof(self->results[0]));
+        array_grow(self->results, self->result_count, &self->result_cap, sizeof(self->results[0]));
     self->results[self->result_count++] = result;
     map_put(&self->by_id, result->request_id, result);
 }

@@ -18,6 +18,7 @@
  *  7. the core's queues stay within their bounds. */
 #include "sim.h"
 
+#include "base/array.h"
 #include "base/check.h"
 #include "base/crc.h"
 #include "member_priv.h"
@@ -56,16 +57,6 @@ struct oracle {
     int64_t shown[SIM_MEMBERS_MAX];    /* revision as last seen in this life */
 };
 
-static void *grow(void *items, size_t count, size_t *cap, size_t item_bytes)
-{
-    if (count < *cap)
-        return items;
-    *cap = *cap ? *cap * 2 : 64;
-    items = realloc(items, *cap * item_bytes);
-    CHECK(items);
-    return items;
-}
-
 int64_t oracle_revision_at(const struct oracle *self, uint64_t index)
 {
     return self->entries[index].revision;
@@ -95,7 +86,7 @@ static void take_entry(struct oracle *self, struct node *member, const struct ra
         return;
     }
     CHECK(entry->index == self->last + 1);
-    self->entries = grow(self->entries, entry->index, &self->cap, sizeof(self->entries[0]));
+    self->entries = array_grow(self->entries, entry->index, &self->cap, sizeof(self->entries[0]));
     model_apply(self->sim->model, entry);
     if (entry->type != RAFT_ENTRY_NORMAL) {
         roster_apply(self->roster, entry);
@@ -518,7 +509,7 @@ struct oracle *oracle_new(struct sim *sim)
     self->sim = sim;
     self->roster = roster_new(sim);
     self->quorum = quorum_new(sim);
-    self->entries = grow(NULL, 0, &self->cap, sizeof(self->entries[0]));
+    self->entries = array_grow(NULL, 0, &self->cap, sizeof(self->entries[0]));
     self->entries[0] = (struct committed){.revision = 1, .compacted = -1};
     return self;
 }
