@@ -11,6 +11,9 @@
 #define COLLECTORS_MAX 16
 #define NUMBER_MAX     48
 
+#define WHOLE_DIGITS_MAX 15
+#define WHOLE_MAX        1e15 /* below it every whole number is its digits, none shorter */
+
 /* Newest first; put in order where text is made, so that a start with a thousand of them is cheap.
  */
 static struct metric *metrics;
@@ -22,7 +25,7 @@ static unsigned collector_count;
 
 static int metric_compare(const struct metric *a, const struct metric *b)
 {
-    int c = strcmp(a->name, b->name);
+    int c = a->name == b->name ? 0 : strcmp(a->name, b->name); /* the series of one share it */
     if (c)
         return c;
     return strcmp(a->labels ? a->labels : "", b->labels ? b->labels : "");
@@ -84,6 +87,33 @@ void metrics_on_collect(void (*fn)(void *ctx), void *ctx)
     collector_count++;
 }
 
+/* What nearly all are: counts. False: it is none. */
+static bool count_text(double v, char out[NUMBER_MAX])
+{
+    char digits[WHOLE_DIGITS_MAX + 1];
+    if (!(v >= 0 && v < WHOLE_MAX) || v != floor(v))
+        return false;
+    unsigned at = WHOLE_DIGITS_MAX;
+    digits[at] = 0;
+    uint64_t rest = (uint64_t)v;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    unsigned exponent = WHOLE_DIGITS_MAX - 1 - at;
+    if (exponent < 6) {
+        memcpy(out, digits + at, exponent + 2);
+        return true;
+    }
+    unsigned end = WHOLE_DIGITS_MAX;
+    while (digits[end - 1] == '0')
+        end--;
+    digits[end] = 0;
+    snprintf(out, NUMBER_MAX, "%c%s%se+%02u", digits[at], end > at + 1 ? "." : "", digits + at + 1,
+             exponent);
+    return true;
+}
+
 /* The shortest digits that read back equal; with an exponent below 1e-04 and from 1e+06 on, as
  * Go prints a float64 with 'g' and so what etcd's metrics look like. */
 static void number_text(double v, char out[NUMBER_MAX])
@@ -92,12 +122,17 @@ static void number_text(double v, char out[NUMBER_MAX])
         snprintf(out, NUMBER_MAX, "%s", isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf");
         return;
     }
-    int digits = 1;
-    for (; digits < DBL_DECIMAL_DIG; digits++) {
+    if (count_text(v, out))
+        return;
+    /* What has up to 15 digits reads back from those 15, so the shortest are without their zeros. */
+    int digits = DBL_DIG;
+    for (;; digits++) {
         snprintf(out, NUMBER_MAX, "%.*e", digits - 1, v);
-        if (strtod(out, NULL) == v)
+        if (digits == DBL_DECIMAL_DIG || strtod(out, NULL) == v)
             break;
     }
+    for (const char *last = strchr(out, 'e') - 1; digits > 1 && *last == '0'; last--)
+        digits--;
     snprintf(out, NUMBER_MAX, "%.*e", digits - 1, v);
     long exponent = strtol(strchr(out, 'e') + 1, NULL, 10);
     if (exponent < -4 || exponent >= 6)
@@ -106,16 +141,35 @@ static void number_text(double v, char out[NUMBER_MAX])
     snprintf(out, NUMBER_MAX, "%.*f", decimals, v);
 }
 
+static err put(struct buf *out, const char *text)
+{
+    return buf_append(out, bytes_str(text));
+}
+
+static err put_labels(struct buf *out, const char *labels, const char *le)
+{
+    if (!le && !*labels)
+        return OK;
+    TRY(put(out, "{"));
+    TRY(put(out, labels));
+    if (le) {
+        TRY(put(out, *labels ? ",le=\"" : "le=\""));
+        TRY(put(out, le));
+        TRY(put(out, "\""));
+    }
+    return put(out, "}");
+}
+
+/* A page is two thousand of these, made between two requests: no formats. */
 static err put_sample(struct buf *out, const struct metric *m, const char *suffix, const char *le,
                       const char *value)
 {
-    const char *labels = m->labels ? m->labels : "";
-    TRY(buf_printf(out, "%s%s", m->name, suffix));
-    if (le)
-        TRY(buf_printf(out, "{%s%sle=\"%s\"}", labels, *labels ? "," : "", le));
-    else if (*labels)
-        TRY(buf_printf(out, "{%s}", labels));
-    return buf_printf(out, " %s\n", value);
+    TRY(put(out, m->name));
+    TRY(put(out, suffix));
+    TRY(put_labels(out, m->labels ? m->labels : "", le));
+    TRY(put(out, " "));
+    TRY(put(out, value));
+    return put(out, "\n");
 }
 
 static err put_histogram(struct buf *out, const struct metric *m)
@@ -183,7 +237,7 @@ err metrics_text(struct buf *out)
     for (size_t i = 0; i < count && err_ok(e); i++) {
         const struct metric *m = all[i];
         CHECK(i == 0 || metric_compare(all[i - 1], m) != 0); /* registered once */
-        if (strcmp(heading, m->name) != 0)
+        if (heading != m->name && strcmp(heading, m->name) != 0)
             e = buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
                            kinds[m->kind]);
         heading = m->name;
