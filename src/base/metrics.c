@@ -124,7 +124,8 @@ static void number_text(double v, char out[NUMBER_MAX])
     }
     if (count_text(v, out))
         return;
-    /* What has up to 15 digits reads back from those 15, so the shortest are without their zeros. */
+    /* What has up to 15 digits reads back from those 15, so the shortest are without their zeros.
+     */
     int digits = DBL_DIG;
     for (;; digits++) {
         snprintf(out, NUMBER_MAX, "%.*e", digits - 1, v);

@@ -27,10 +27,12 @@
 #define STOP_TIMEOUT_MS 500
 #define NS_PER_MS       1000000
 #define READY_POLL_MS   100
-/* A removed member lets others hear of it where it was the first to know; where it is told, what
- * was asked of it may still be answered: the entry is perhaps on its way to its disk. */
-#define LEAVE_MS      1000
+/* A removed member lets others hear of it where it was the first to know, also after it has stopped
+ * to hear the leader, since it answers nobody's election before; where it is told, what was asked
+ * of it may still be answered: the entry is perhaps on its way to its disk. */
+#define LEAVE_MS      1000 /* and an election timeout */
 #define LEAVE_TOLD_MS 200
+#define LEAVE_LATE_MS 200
 /* Older members of etcd hash tombstones at the compacted revision otherwise. */
 #define CORRUPT_CHECK_VERSION ((struct cluster_version){3, 6})
 
@@ -105,6 +107,11 @@ static void leave(struct member_run *self, uint64_t after_ms)
     self->leave_at_ms = at_ms;
     if (self->started)
         io_loop_timer_at(self->loop, &self->removed_timer, at_ms);
+}
+
+static void leave_soon(struct member_run *self)
+{
+    leave(self, LEAVE_MS + self->config->election_timeout_ms);
 }
 
 static void told_removed(void *ctx)
@@ -227,7 +234,7 @@ static void core_view_changed(void *ctx)
     fronts_view_changed(&self->fronts, view);
     corruption_view_changed(self->corruption);
     if (view->is_removed)
-        leave(self, LEAVE_MS);
+        leave_soon(self);
 }
 
 /* Time alone may make a member ready. */
@@ -375,6 +382,11 @@ static void removed_timer_fired(void *ctx)
     struct member_run *self = ctx;
     if (self->stopping)
         return;
+    if (io_loop_now_ms(self->loop) > self->leave_at_ms + LEAVE_LATE_MS) {
+        self->leave_at_ms = 0; /* it stood still meanwhile, and nobody has heard of anything */
+        leave_soon(self);
+        return;
+    }
     LOGW("server error",
          LOG_STR("error", "the member has been permanently removed from the cluster"));
     LOGW("data-dir used by this member must be removed");

@@ -125,8 +125,8 @@ static bool is_known(const struct changes *self, unsigned but)
     return knowing >= config->voters.count / 2 + 1;
 }
 
-/* With those of the changes that the bits name. Who has left is of no help to those that do not
- * know that they can do without. */
+/* With those of the changes that the bits name. Who was removed leaves soon, and is of no help to
+ * those that do not know that they can do without. */
 static bool enough(const struct changes *self, struct raft_id_set voters,
                    const struct maybe *maybes, size_t count, unsigned bits, unsigned but)
 {
@@ -142,7 +142,7 @@ static bool enough(const struct changes *self, struct raft_id_set voters,
     bool known = is_known(self, but);
     for (uint32_t i = 0; i < voters.count; i++)
         healthy += is_healthy(self->sim, voters.ids[i], but) &&
-                   (known || network_member(self->sim, voters.ids[i])->state != MEMBER_LEFT);
+                   (known || !roster_was_removed(roster(self), voters.ids[i]));
     return voters.count > 0 && healthy >= voters.count / 2 + 1;
 }
 

@@ -228,6 +228,7 @@ static void boot(struct node *self)
     check_recovered(self, life);
     self->durable = life->boot.log_recovery.state;
     self->changed_index = 0;
+    self->cleanings = 0; /* one that finds rotten bytes ends its life, each time */
     nemesis_booted(sim, self);
     sim_say(sim, "m%u is up: applied %llu, log [%llu, %llu], term %llu vote %llx commit %llu",
             self->at, (unsigned long long)life->boot.start.applied_index,

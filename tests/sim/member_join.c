@@ -9,8 +9,9 @@
 #include <stdlib.h>
 
 /* As in the server: where it was the first to know, and where it was told. */
-#define LEAVE_US      (1 * SECOND)
+#define LEAVE_US      (2 * SECOND) /* an election timeout is one of them */
 #define LEAVE_TOLD_US (200 * MS)
+#define LEAVE_LATE_US (200 * MS)
 #define RESTARTS_MAX  2
 
 void member_renew(struct node *self, bool same_url)
@@ -149,7 +150,12 @@ void member_look_removed(struct node *self)
     member_view_leave(self);
     if (removed)
         leave(self, LEAVE_US);
-    if (life->leave_at_us && life->leave_at_us <= self->sim->now_us)
+    uint64_t now_us = self->sim->now_us;
+    if (!life->leave_at_us || life->leave_at_us > now_us)
+        return;
+    if (now_us > life->leave_at_us + LEAVE_LATE_US)
+        life->leave_at_us = now_us + LEAVE_US;
+    else
         member_stop(self);
 }
 
