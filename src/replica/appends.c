@@ -5,6 +5,11 @@
 
 #include <stdlib.h>
 
+bool appends_are_many(const struct replica *self)
+{
+    return self->append_bytes > APPEND_BYTES_MAX || self->append_count > APPENDS_MAX;
+}
+
 void appends_send(struct replica *self, const struct raft_message *message)
 {
     self->send_out =

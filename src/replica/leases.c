@@ -282,7 +282,7 @@ bool leases_may_propose(const struct replica *self)
     bool leads = is_primary(self) || (BUG(lease_revoke_forwarded) && self->lease_term != 0);
     return leads && !self->lease_unconfirmed && !self->stopping && !self->stalled &&
            raft_commit(self->raft) - self->applied_index <= self->backlog_max / 2 &&
-           self->append_bytes <= APPEND_BYTES_MAX;
+           !appends_are_many(self);
 }
 
 static void run_expiry(struct replica *self)

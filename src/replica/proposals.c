@@ -155,10 +155,10 @@ static void send_changes(struct replica *self)
 
 void proposals_send(struct replica *self)
 {
-    if (raft_leader(self->raft) == RAFT_NONE || self->append_bytes > APPEND_BYTES_MAX)
+    if (raft_leader(self->raft) == RAFT_NONE || appends_are_many(self))
         return;
     send_changes(self);
-    while (!list_empty(&self->unsent) && self->append_bytes <= APPEND_BYTES_MAX) {
+    while (!list_empty(&self->unsent) && !appends_are_many(self)) {
         size_t n = send_entries(self);
         if (n == 0)
             return;

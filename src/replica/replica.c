@@ -189,8 +189,7 @@ void replica_step(struct replica *self, const struct raft_message *message, uint
 {
     self->now_ms = now_ms;
     /* More than the log can take: the leader sends them again. */
-    if (message->type == RAFT_MSG_APP && message->entry_count &&
-        self->append_bytes > APPEND_BYTES_MAX)
+    if (message->type == RAFT_MSG_APP && message->entry_count && appends_are_many(self))
         return;
     /* What it would refuse for now it can take once the state that is arriving is here. */
     if (message->type == RAFT_MSG_APP && self->staging &&

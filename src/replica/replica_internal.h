@@ -58,6 +58,7 @@ enum {
     LEASE_NOTE_LOST_S = 300,    /* so much must be gone since it was noted last */
 };
 #define APPEND_BYTES_MAX      ((size_t)64 << 20)
+#define APPENDS_MAX           2048 /* that wait for the log, however small */
 #define KEPT_BYTES_MAX        (UINT64_C(512) << 20)
 #define FORWARD_BYTES_MAX     ((size_t)1 << 20)
 #define FORWARD_ENTRIES_MAX   512u
@@ -382,6 +383,8 @@ static inline uint64_t request_timeout_ms(const struct replica *self)
 }
 
 /* appends.c */
+/* The log has as much to write as it should be given. */
+bool appends_are_many(const struct replica *self);
 void appends_issue(struct replica *self, const struct raft_message *storage_append, bool must_sync);
 /* Makes the hard state that was issued last durable. */
 void appends_sync_state(struct replica *self);

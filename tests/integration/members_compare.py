@@ -9,6 +9,7 @@ otherwise by its own documentation, is left out for it.
 """
 import subprocess
 import sys
+import time
 
 from cluster import Cluster, debian_etcd, leave, skip, wait_for
 from members import Joiner, new_member
@@ -213,6 +214,9 @@ def learner(c):
     url = "http://127.0.0.1:9"
     add(c, "a learner", [url], learner=True)
     add(c, "a second learner", ["http://127.0.0.1:10"], learner=True)
+    second = int(time.time())
+    # Ids are made of URLs and the second: in the same one the id would be there already.
+    wait_for(lambda: int(time.time()) > second, "the next second")
     add(c, "a voter with the learner's URL", [url])
     by_id(c, "a learner that never came", "MemberPromote", lambda side: side.ids[url])
     move(c, "to a learner", lambda side: side.ids[url])
