@@ -267,7 +267,7 @@ static void note_compaction(struct replica *self)
     self->compaction_begin_ms = 0;
 }
 
-bool applying_sweep(struct replica *self)
+void applying_sweep(struct replica *self)
 {
     struct mvcc_store *store = state_store(self->state);
     if (self->now_ms >= self->sweep_retry_ms) {
@@ -275,8 +275,9 @@ bool applying_sweep(struct replica *self)
         self->sweep_retry_ms = self->now_ms + PIN_CHECK_MS;
         self->sweep_more |= !mvcc_store_is_swept(store);
     }
-    if (!self->sweep_more || state_is_busy(self->state))
-        return false;
+    if (!self->sweep_more || state_is_busy(self->state) || self->swept_ms == self->now_ms)
+        return;
+    self->swept_ms = self->now_ms;
     unsigned budget = SWEEP_ROWS;
     uint64_t seq = mvcc_store_seq(store);
     uint64_t begin_ns = clock_now_ns(self);
@@ -285,7 +286,7 @@ bool applying_sweep(struct replica *self)
         observe_ms(&sweep_ms, clock_now_ns(self) - begin_ns);
     if (!err_ok(e)) {
         self->failure = e;
-        return false;
+        return;
     }
     if (budget < SWEEP_ROWS || mvcc_store_seq(store) != seq)
         self->unpublished = true;
@@ -293,5 +294,9 @@ bool applying_sweep(struct replica *self)
         proposals_sweep_done(self);
         note_compaction(self);
     }
-    return self->sweep_more;
+}
+
+uint64_t applying_deadline_ms(const struct replica *self)
+{
+    return self->sweep_more && !state_is_busy(self->state) ? self->swept_ms + 1 : UINT64_MAX;
 }

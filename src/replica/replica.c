@@ -356,6 +356,9 @@ static uint64_t pass_deadline(const struct replica *self)
     if (self->dirty_since_ms && !self->flush_pending &&
         self->dirty_since_ms + self->flush_ms < deadline)
         deadline = self->dirty_since_ms + self->flush_ms;
+    uint64_t sweep = applying_deadline_ms(self);
+    if (sweep < deadline)
+        deadline = sweep;
     uint64_t leases = leases_deadline_ms(self);
     if (leases < deadline)
         deadline = leases;
@@ -402,8 +405,8 @@ const struct replica_effects *replica_pass(struct replica *self, uint64_t now_ms
     proposals_send(self);
     if (err_ok(self->failure))
         pass_ready(self);
-    bool more = applying_sweep(self); /* before apply promises what a sweep could take */
-    more |= applying_run(self);
+    applying_sweep(self); /* before apply promises what a sweep could take */
+    bool more = applying_run(self);
     if (self->empty_applied)
         barriers_start_round(self);
     appends_note_frame(self);

@@ -265,6 +265,7 @@ struct replica {
     bool is_removed;
     bool empty_applied; /* a term's first entry was applied in this pass */
     bool sweep_more;
+    uint64_t swept_ms;            /* the last slice */
     uint64_t compaction_begin_ms; /* of the one under way; 0: none */
     uint64_t compaction_done_ms;
     uint64_t sweep_retry_ms;
@@ -408,8 +409,9 @@ void applying_register_metrics(void);
 void applying_queue(struct replica *self, const struct raft_entry *entries, size_t count);
 /* True: there is more that could be applied now. */
 bool applying_run(struct replica *self);
-/* True: call again soon. */
-bool applying_sweep(struct replica *self);
+/* One slice in a millisecond, so that requests find the core free for most of it. */
+void applying_sweep(struct replica *self);
+uint64_t applying_deadline_ms(const struct replica *self);
 void applying_free(struct replica *self);
 
 /* proposals.c */
