@@ -91,7 +91,7 @@ void metrics_on_collect(void (*fn)(void *ctx), void *ctx)
 static bool count_text(double v, char out[NUMBER_MAX])
 {
     char digits[WHOLE_DIGITS_MAX + 1];
-    if (!(v >= 0 && v < WHOLE_MAX) || v != floor(v))
+    if (!(v >= 0 && v < WHOLE_MAX) || v != (double)(uint64_t)v)
         return false;
     unsigned at = WHOLE_DIGITS_MAX;
     digits[at] = 0;

@@ -416,8 +416,8 @@ void model_apply(struct model *self, const struct raft_entry *entry)
     if (map_get(&self->by_id, result->request_id))
         sim_fail(self->sim, "request %llx is applied twice, at %llu again",
                  (unsigned long long)result->request_id, (unsigned long long)entry->index);
-    self->results =
-        array_grow(self->results, self->result_count, &self->result_cap, sizeof(self->results[0]));
+    self->results = array_grow(self->results, self->result_count, &self->result_cap,
+                               sizeof(struct model_result *));
     self->results[self->result_count++] = result;
     map_put(&self->by_id, result->request_id, result);
 }
