@@ -13,12 +13,15 @@ static uint64_t dump_pin(const struct mvcc_view *view)
     if (view->compact_seq == 0)
         return view->seq > 0;
     struct revlog_rows rows;
-    uint64_t before = revlog_seq_of_revision(view->log, view->compact_revision - 1, view->seq);
+    uint64_t before;
+    /* Bad bytes are met again, and told, by who reads the rows. */
+    if (!err_ok(
+            revlog_find_revision(view->log, view->compact_revision - 1, view->seq, &before, NULL)))
+        return 1;
     revlog_rows_begin(&rows, view->log, before + 1, view->compact_seq);
     for (unsigned i = 0; i < TOMBSTONE_ROWS_MAX; i++) {
         struct revlog_row row;
         bool found = false;
-        /* Bad bytes are met again, and told, by who reads the rows. */
         if (!err_ok(revlog_rows_next(&rows, &row, &found, NULL)) || (found && row.death))
             return before > 0 ? before : 1;
         if (!found)

@@ -213,15 +213,10 @@ static uint64_t tail_seq_of_revision(const struct tail *tail, int64_t revision, 
     return lo - 1;
 }
 
-uint64_t revlog_seq_of_revision(const struct revlog *self, int64_t revision, uint64_t max_seq)
+/* Segments of the table that begin before the revision and max_seq: the answer is in the last. */
+static unsigned segments_before(const struct segment_table *table, int64_t revision,
+                                uint64_t max_seq)
 {
-    const struct tail *tail = tail_of(self);
-    if (tail) {
-        uint64_t seq = tail_seq_of_revision(tail, revision, max_seq);
-        if (seq)
-            return seq;
-    }
-    const struct segment_table *table = revlog_table(self);
     unsigned lo = 0, hi = table->count;
     while (lo < hi) { /* the first segment that begins behind revision or max_seq */
         unsigned mid = lo + (hi - lo) / 2;
@@ -233,33 +228,34 @@ uint64_t revlog_seq_of_revision(const struct revlog *self, int64_t revision, uin
         else
             hi = mid;
     }
-    while (lo-- > 0) { /* more than once only where segments are empty */
-        const struct segment *segment = table->segments[lo];
-        uint32_t rows = segment_row_find_main(segment, revision);
-        uint32_t bound = max_seq < segment->name.last ? segment_row_find(segment, max_seq + 1)
-                                                      : segment_row_count(segment);
-        if (bound < rows)
-            rows = bound;
-        if (rows)
-            return segment_row_seq(segment, rows - 1);
-    }
-    return 0;
+    return lo;
 }
 
+/* Each search ends between two rows that it has looked at: where these are right, so is its end. */
 err revlog_find_revision(const struct revlog *self, int64_t revision, uint64_t max_seq,
                          uint64_t *ret_seq, struct revlog_fault *fault)
 {
-    uint64_t seq = revlog_seq_of_revision(self, revision, max_seq);
+    const struct tail *tail = tail_of(self);
+    *ret_seq = tail ? tail_seq_of_revision(tail, revision, max_seq) : 0;
+    if (*ret_seq)
+        return OK;
     const struct segment_table *table = revlog_table(self);
-    unsigned at = segment_table_find(table, seq ? seq : 1);
-    if (at < table->count) {
+    unsigned at = segments_before(table, revision, max_seq);
+    if (at < table->count)
+        TRY(rows_check_around(table->segments[at], 0, table->segments[at]->name.first, fault));
+    while (at-- > 0 && !*ret_seq) { /* more than once only where segments are empty */
         const struct segment *segment = table->segments[at];
-        TRY(rows_check_around(segment, 0, seq, fault));
-        TRY(rows_check_around(segment, segment_row_find(segment, seq + 1), seq, fault));
-        if (at + 1 < table->count)
-            TRY(rows_check_around(table->segments[at + 1], 0, seq, fault));
+        uint32_t rows = segment_row_find_main(segment, revision);
+        uint32_t bound = max_seq < segment->name.last ? segment_row_find(segment, max_seq + 1)
+                                                      : segment_row_count(segment);
+        TRY(rows_check_around(segment, 0, segment->name.first, fault));
+        TRY(rows_check_around(segment, rows, segment->name.first, fault));
+        TRY(rows_check_around(segment, bound, segment->name.first, fault));
+        if (bound < rows)
+            rows = bound;
+        if (rows)
+            *ret_seq = segment_row_seq(segment, rows - 1);
     }
-    *ret_seq = seq;
     return OK;
 }
 
@@ -282,16 +278,16 @@ static err next_in_segments(struct revlog_rows *self, struct revlog_row *ret_row
         const struct segment *segment = self->table->segments[self->segment];
         if (self->row >= self->row_count)
             self->row_count = segment_row_count(segment);
+        /* Also where a search has come to the end, past a row that it took for a smaller one. */
+        if (!self->page_checked || self->row % SEGMENT_ROWS_PER_PAGE == 0)
+            TRY(rows_check_around(segment, self->row, self->next, fault));
+        self->page_checked = true;
         if (self->row >= self->row_count) {
             self->segment++;
             self->row = self->row_count = 0;
             self->page_checked = false;
             continue;
         }
-        bool entered = self->row % SEGMENT_ROWS_PER_PAGE == 0 || !self->page_checked;
-        if (entered && !err_ok(segment_row_check_page(segment, self->row)))
-            return row_page_corrupt(segment, self->row, self->next, fault);
-        self->page_checked = true;
         uint64_t seq = segment_row_seq(segment, self->row);
         if (seq > self->to) {
             *ret_found = false;

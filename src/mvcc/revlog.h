@@ -62,9 +62,8 @@ MUST err revlog_read(const struct revlog *self, uint64_t seq, struct mvcc_record
 MUST err revlog_row(const struct revlog *self, uint64_t seq, struct revlog_row *ret_row,
                     struct revlog_fault *fault);
 /* The greatest seq whose main <= revision and that is still there; 0 where none is. Binary search
- * over the rows, then over the tail. Only seqs <= max_seq are looked at. */
-uint64_t revlog_seq_of_revision(const struct revlog *self, int64_t revision, uint64_t max_seq);
-/* The same; the rows that the search rests on are checked. Fails: ERR_CORRUPT. */
+ * over the tail, then over the rows, of which those that the answer rests on are checked. Only seqs
+ * <= max_seq are looked at. Fails: ERR_CORRUPT. */
 MUST err revlog_find_revision(const struct revlog *self, int64_t revision, uint64_t max_seq,
                               uint64_t *ret_seq, struct revlog_fault *fault);
 /* The greatest seq that segments hold (written) and that the log holds at all. */

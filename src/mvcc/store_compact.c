@@ -32,9 +32,13 @@ static void store_note_revision(struct mvcc_store *self, const char *name, int64
 }
 
 /* The first row that a compaction after this one has to look at: the tombstones at its revision. */
-static uint64_t store_first_at(const struct mvcc_store *self, int64_t revision)
+static err store_first_at(const struct mvcc_store *self, int64_t revision, uint64_t *ret_seq)
 {
-    return revision > 0 ? revlog_seq_of_revision(self->log, revision - 1, self->seq) + 1 : 1;
+    uint64_t before = 0;
+    if (revision > 0)
+        TRY(revlog_find_revision(self->log, revision - 1, self->seq, &before, NULL));
+    *ret_seq = before + 1;
+    return OK;
 }
 
 static void compaction_start(struct mvcc_store *self, const struct store_compaction *compaction)
@@ -76,7 +80,7 @@ err mvcc_store_compact(struct mvcc_store *self, int64_t revision)
     return OK;
 }
 
-void store_compaction_resume(struct mvcc_store *self, int64_t finished, int64_t scheduled)
+err store_compaction_resume(struct mvcc_store *self, int64_t finished, int64_t scheduled)
 {
     /* What was marked behind the checkpoint's floor is forgotten, and the replay may have brought
      * back keys that were taken out. */
@@ -85,8 +89,9 @@ void store_compaction_resume(struct mvcc_store *self, int64_t finished, int64_t 
         self->mark_first = self->replay_first;
     self->compact_revision = scheduled > finished ? scheduled : finished;
     if (self->compact_revision < 0)
-        return;
-    self->compact_seq = revlog_seq_of_revision(self->log, self->compact_revision, self->seq);
+        return OK;
+    TRY(revlog_find_revision(self->log, self->compact_revision, self->seq, &self->compact_seq,
+                             NULL));
     struct store_compaction compaction = {
         .revision = self->compact_revision,
         .seq = self->compact_seq,
@@ -95,6 +100,7 @@ void store_compaction_resume(struct mvcc_store *self, int64_t finished, int64_t 
     };
     compaction_start(self, &compaction);
     self->note_finish = scheduled > finished;
+    return OK;
 }
 
 /* ── Guards of older views ──────────────────────────────────────────────────────────────────── */
@@ -243,23 +249,24 @@ static err sweep_mark(struct mvcc_store *self, unsigned *budget, bool *ret_more,
     return OK;
 }
 
-static void sweep_trim(struct mvcc_store *self, unsigned *budget)
+static err sweep_trim(struct mvcc_store *self, unsigned *budget)
 {
+    uint64_t first_at;
     bool done = mvcc_index_trim(self->index, self->floor, !self->trim_started, budget);
     self->trim_started = true;
     if (!done)
-        return;
+        return OK;
+    TRY(store_first_at(self, self->compaction.revision, &first_at));
     if (self->note_finish)
         store_note_revision(self, META_FINISHED, self->compaction.revision);
-    self->mark_first = BUG(tombstone_at_compaction_dropped)
-                           ? self->compaction.seq + 1
-                           : store_first_at(self, self->compaction.revision);
+    self->mark_first = BUG(tombstone_at_compaction_dropped) ? self->compaction.seq + 1 : first_at;
     self->phase = COMPACT_IDLE;
     if (self->next.revision != STORE_NO_COMPACTION) {
         struct store_compaction next = self->next;
         self->next.revision = STORE_NO_COMPACTION;
         compaction_start(self, &next);
     }
+    return OK;
 }
 
 err mvcc_store_sweep(struct mvcc_store *self, unsigned *budget, bool *ret_more,
@@ -281,7 +288,7 @@ err mvcc_store_sweep(struct mvcc_store *self, unsigned *budget, bool *ret_more,
             TRY(sweep_mark(self, budget, &more, fault));
             break;
         case COMPACT_TRIM:
-            sweep_trim(self, budget);
+            TRY(sweep_trim(self, budget));
             break;
         }
     }

@@ -131,8 +131,8 @@ err mvcc_store_open(struct mvcc_store *self, uint64_t last_seq, int64_t revision
         self->revision = finished;
     if (scheduled > self->revision || (scheduled > finished && BUG(revision_from_compaction)))
         self->revision = scheduled;
+    TRY(store_compaction_resume(self, finished, BUG(compaction_forgotten) ? finished : scheduled));
     self->open = true;
-    store_compaction_resume(self, finished, BUG(compaction_forgotten) ? finished : scheduled);
     mvcc_store_publish(self);
     mvcc_store_retire(self);
     return OK;

@@ -91,6 +91,6 @@ struct mvcc_store {
 /* The guards of views older than the published compaction are asked for. */
 void store_compaction_published(struct mvcc_store *self);
 /* After the log was replayed: what is to be swept again. finished: the last compaction that had
- * ended, -1: none. */
-void store_compaction_resume(struct mvcc_store *self, int64_t finished, int64_t scheduled);
+ * ended, -1: none. Fails: ERR_CORRUPT. */
+MUST err store_compaction_resume(struct mvcc_store *self, int64_t finished, int64_t scheduled);
 void store_compaction_free(struct mvcc_store *self);

@@ -51,40 +51,46 @@ static void enter_one(struct watch_hub *hub, uint32_t number, int64_t compact_re
     }
 }
 
-static void enter(struct watch_hub *hub, const struct mvcc_view *view, unsigned *budget)
+static err walk_from(struct watch_walk *self, const struct mvcc_view *view, int64_t revision)
+{
+    uint64_t before;
+    TRY(revlog_find_revision(view->log, revision - 1, view->seq, &before, NULL));
+    self->phase = WALK_CHUNKS;
+    self->revision = revision;
+    self->seq = before + 1;
+    return OK;
+}
+
+static err enter(struct watch_hub *hub, const struct mvcc_view *view, unsigned *budget)
 {
     struct watch_walk *self = &hub->walk;
     for (; self->at < self->current.count; self->at++) {
         if (*budget == 0)
-            return;
+            return OK;
         (*budget)--;
         enter_one(hub, self->current.items[self->at], view->compact_revision);
     }
     if (self->enter_least == INT64_MAX) {
         watch_numbers_done(&self->current);
         self->phase = WALK_IDLE;
-        return;
+        return OK;
     }
-    self->phase = WALK_CHUNKS;
-    self->revision = self->enter_least;
-    self->seq = revlog_seq_of_revision(view->log, self->revision - 1, view->seq) + 1;
+    return walk_from(self, view, self->enter_least);
 }
 
-static void purge(struct watch_hub *hub, const struct mvcc_view *view, unsigned *budget)
+static err purge(struct watch_hub *hub, const struct mvcc_view *view, unsigned *budget)
 {
     struct watch_walk *self = &hub->walk;
     for (; self->at < self->current.count; self->at++) {
         if (*budget == 0)
-            return;
+            return OK;
         (*budget)--;
         uint32_t number = self->current.items[self->at];
         const struct watcher *watcher = watcher_at(hub, number);
         if (watcher->state == WATCHER_WALKED && (int64_t)watcher->least < self->purge)
             watcher_compacted(hub, number, self->purge);
     }
-    self->phase = WALK_CHUNKS;
-    self->revision = self->purge;
-    self->seq = revlog_seq_of_revision(view->log, self->revision - 1, view->seq) + 1;
+    return walk_from(self, view, self->purge);
 }
 
 /* At equal revisions with the live ones, none of their responses being in the making. */
@@ -148,11 +154,9 @@ err watch_walk_run(struct watch_hub *hub, const struct mvcc_view *view, unsigned
     *ret_more = self->phase != WALK_IDLE;
     switch (self->phase) {
     case WALK_ENTER:
-        enter(hub, view, budget);
-        return OK;
+        return enter(hub, view, budget);
     case WALK_PURGE:
-        purge(hub, view, budget);
-        return OK;
+        return purge(hub, view, budget);
     case WALK_CHUNKS:
     case WALK_ARRIVE:
         return watch_chunk_is_empty(&self->chunk) ? go_on(hub, view, budget)

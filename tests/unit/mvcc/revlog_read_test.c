@@ -49,6 +49,13 @@ static void record_round_trip(void **state)
     }
 }
 
+static uint64_t seq_of_revision(const struct revlog *log, int64_t revision, uint64_t max_seq)
+{
+    uint64_t seq;
+    assert_true(err_ok(revlog_find_revision(log, revision, max_seq, &seq, NULL)));
+    return seq;
+}
+
 /* The empty store's hash and the way a tombstone's key is told from a put's are etcd's. */
 static void checksum_covers_what_etcd_hashes(void **state)
 {
@@ -100,12 +107,12 @@ static void reads_the_same_wherever_it_lies(void **state)
     /* fixture: main is seq + 1 */
     for (int64_t revision = 0; revision <= CHANGES + 3; revision++) {
         uint64_t want = revision < 2 ? 0 : revision > CHANGES ? CHANGES : (uint64_t)revision - 1;
-        assert_int_equal(revlog_seq_of_revision(all.log, revision, UINT64_MAX), want);
-        assert_int_equal(revlog_seq_of_revision(some.log, revision, UINT64_MAX), want);
-        assert_int_equal(revlog_seq_of_revision(none.log, revision, UINT64_MAX), want);
+        assert_int_equal(seq_of_revision(all.log, revision, UINT64_MAX), want);
+        assert_int_equal(seq_of_revision(some.log, revision, UINT64_MAX), want);
+        assert_int_equal(seq_of_revision(none.log, revision, UINT64_MAX), want);
         uint64_t bound = want < 700 ? want : 700;
-        assert_int_equal(revlog_seq_of_revision(some.log, revision, 700), bound);
-        assert_int_equal(revlog_seq_of_revision(none.log, revision, 700), bound);
+        assert_int_equal(seq_of_revision(some.log, revision, 700), bound);
+        assert_int_equal(seq_of_revision(none.log, revision, 700), bound);
     }
     fixture_done(&all);
     fixture_done(&some);
@@ -134,11 +141,11 @@ static void revisions_are_found_however_they_are_spread(void **state)
                 want--;
             while (by >= 0 && want < CHANGES && mains[want + 1] <= mains[i] + by)
                 want++;
-            assert_int_equal(revlog_seq_of_revision(fixture.log, mains[i] + by, UINT64_MAX), want);
+            assert_int_equal(seq_of_revision(fixture.log, mains[i] + by, UINT64_MAX), want);
         }
     }
-    assert_int_equal(revlog_seq_of_revision(fixture.log, INT64_MAX, UINT64_MAX), CHANGES);
-    assert_int_equal(revlog_seq_of_revision(fixture.log, INT64_MIN, UINT64_MAX), 0);
+    assert_int_equal(seq_of_revision(fixture.log, INT64_MAX, UINT64_MAX), CHANGES);
+    assert_int_equal(seq_of_revision(fixture.log, INT64_MIN, UINT64_MAX), 0);
     fixture_done(&fixture);
 }
 
@@ -251,9 +258,76 @@ static void sizes_count_what_is_not_dead(void **state)
         struct mvcc_record record;
         err e = revlog_read(fixture.log, seq, &record, NULL);
         assert_true(seq % 2 ? err_is(e, ERR_NOT_FOUND) : err_ok(e));
-        assert_int_equal(revlog_seq_of_revision(fixture.log, (int64_t)seq + 1, UINT64_MAX),
-                         seq / 2 * 2);
+        assert_int_equal(seq_of_revision(fixture.log, (int64_t)seq + 1, UINT64_MAX), seq / 2 * 2);
     }
+    fixture_done(&fixture);
+}
+
+/* Forgets which pages were found right. */
+static void pages_unchecked(const struct segment_table *table)
+{
+    for (unsigned i = 0; i < table->count; i++)
+        if (table->segments[i]->rows)
+            table->segments[i]->pages_checked[0] = 0; /* they have fewer than 64 */
+}
+
+static void right_or_corrupt(const struct revlog *log, int64_t revision, bool *corrupt)
+{
+    struct revlog_rows rows;
+    struct revlog_row row;
+    bool found;
+    uint64_t seq, want = (uint64_t)revision - 1;
+    pages_unchecked(revlog_table(log));
+    err e = revlog_find_revision(log, revision, UINT64_MAX, &seq, NULL);
+    *corrupt |= err_is(e, ERR_CORRUPT);
+    if (err_ok(e))
+        assert_int_equal(seq, want);
+    pages_unchecked(revlog_table(log));
+    revlog_rows_begin(&rows, log, want, want + 1);
+    e = revlog_rows_next(&rows, &row, &found, NULL);
+    *corrupt |= err_is(e, ERR_CORRUPT);
+    if (err_ok(e)) {
+        assert_true(found);
+        assert_int_equal(row.seq, want);
+    }
+    pages_unchecked(revlog_table(log));
+    e = revlog_row(log, want, &row, NULL);
+    *corrupt |= err_is(e, ERR_CORRUPT);
+    assert_true(err_ok(e) ? row.seq == want : err_is(e, ERR_CORRUPT));
+}
+
+/* Whichever bit of whichever row is flipped: a search ends where it should, or says so. */
+static void no_flipped_bit_of_a_row_misleads_a_search(void **state)
+{
+    struct fixture fixture;
+    fixture_init(&fixture, 32 << 10);
+    for (int i = 0; i < 900; i++)
+        fixture_change(&fixture);
+    struct mvcc_frame frame = fixture_frame(&fixture);
+    revlog_memory_flush(fixture.memory, &frame);
+    assert_true(revlog_memory_seal(fixture.memory));
+    tail_trim(fixture.tail, fixture.seq);
+    const struct segment_table *table = revlog_table(fixture.log);
+    assert_in_range(table->count, 2, 10);
+    unsigned seen = 0;
+    for (unsigned at = 0; at < table->count; at++) {
+        const struct segment *segment = table->segments[at];
+        uint32_t count = segment_row_count(segment);
+        for (uint32_t row = 0; row < count; row += row % 128 == 126 || row % 128 == 127 ? 1 : 3) {
+            uint8_t *bytes = (uint8_t *)(uintptr_t)segment_row_at(segment, row);
+            int64_t main = segment_row_at(segment, row)->main;
+            for (unsigned bit = 0; bit < 8 * sizeof(struct segment_row); bit++) {
+                bool corrupt = false;
+                bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+                for (int64_t revision = 2; revision < 900; revision += 211)
+                    right_or_corrupt(fixture.log, revision, &corrupt);
+                right_or_corrupt(fixture.log, main, &corrupt);
+                bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+                seen += corrupt;
+            }
+        }
+    }
+    assert_true(seen > 10000);
     fixture_done(&fixture);
 }
 
@@ -267,6 +341,7 @@ int main(void)
         cmocka_unit_test(rows_run_over_segments_and_tail),
         cmocka_unit_test(rows_go_on_when_the_tail_is_trimmed),
         cmocka_unit_test(sizes_count_what_is_not_dead),
+        cmocka_unit_test(no_flipped_bit_of_a_row_misleads_a_search),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
