@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
-from cluster import Cluster, skip  # noqa: E402
+from cluster import Cluster, skip, wait_for  # noqa: E402
 
 
 class Tools:
@@ -62,6 +62,11 @@ def hash_kv(tools, member, revision=0):
     answer = json.loads(tools.at(
         member, "endpoint", "hashkv", "--rev", revision, "-w", "json"))[0]["HashKV"]
     return answer["hash"], answer["compact_revision"]
+
+
+def wait_equal(tools, members):
+    """Those that only follow hear of a change a moment after whom it was made through."""
+    wait_for(lambda: len({hash_kv(tools, m) for m in members}) == 1, "equal hashes")
 
 
 def revision(tools, member):
@@ -160,7 +165,7 @@ def check_direction(ours, other, source, target, directory, has_hash_of_status):
                     assert names(ours, m) == sorted(
                         (x.name, (x.peer_url,)) for x in restored.members)
                 ours.at(restored.members[-1], "put", "after", "wards")
-                assert len({hash_kv(ours, m) for m in restored.members}) == 1
+                wait_equal(ours, restored.members)
 
 
 class RestoredForEtcd(Cluster):
@@ -186,7 +191,7 @@ def check_for_etcd(ours, other, directory):
             ours.at(restored.members[1], "put", "after", "wards")
             restored.members[0].stop()
             restored.members[0].start().wait_healthy()
-            assert len({hash_kv(ours, m) for m in restored.members}) == 1
+            wait_equal(ours, restored.members)
 
 
 def check_rewrite(ours, other, go):
