@@ -22,6 +22,13 @@ static void collect(void *ctx)
     metric_set(&leader, *(int *)ctx);
 }
 
+/* With an end for who reads it as a string. */
+static void page_make(struct buf *text)
+{
+    assert_ok(metrics_text(text));
+    assert_ok(buf_append(text, bytes_of("", 1)));
+}
+
 static void text_is_grouped_and_cumulative(void **state)
 {
     metric_register(&sent_b);
@@ -40,7 +47,7 @@ static void text_is_grouped_and_cumulative(void **state)
     metric_observe_ns(&took, 5000000000);
     struct buf AUTO(buf_done) text;
     buf_init(&text, 0);
-    assert_ok(metrics_text(&text));
+    page_make(&text);
     assert_string_equal((char *)text.data,
                         "# HELP a_has_leader Leader.\n"
                         "# TYPE a_has_leader gauge\n"
@@ -76,7 +83,7 @@ static void many_are_observed_at_once(void **state)
     metric_observe_many_ns(&many, 7000000, 0);
     struct buf AUTO(buf_done) text;
     buf_init(&text, 0);
-    assert_ok(metrics_text(&text));
+    page_make(&text);
     assert_non_null(strstr((char *)text.data,
                            "many_seconds_bucket{le=\"0.001\"} 0\n"
                            "many_seconds_bucket{le=\"0.002\"} 10\n"
@@ -91,7 +98,7 @@ static void value_reads(int64_t value, double scale, const char *want)
     buf_init(&text, 0);
     cpu.scale = scale;
     metric_set(&cpu, value);
-    assert_ok(metrics_text(&text));
+    page_make(&text);
     char line[128];
     snprintf(line, sizeof(line), "\ncpu_seconds_total %s\n", want);
     if (!strstr((char *)text.data, line))
@@ -109,6 +116,10 @@ static void numbers_look_as_etcds_do(void **state)
     value_reads(1, 0.00001, "1e-05");
     value_reads(1, 0.1, "0.1");
     value_reads(12345, 0.001, "12.345");
+    value_reads(1234567, 0, "1.234567e+06");
+    value_reads(999999999999999, 0, "9.99999999999999e+14");
+    value_reads(1000000000000000, 0, "1e+15");
+    value_reads(1, 1.0 / 3, "0.3333333333333333");
 }
 
 static void text_stops_at_its_limit(void **state)
