@@ -184,8 +184,9 @@ err cleaning_run_carry(const struct cleaning_run *self, struct segment *result, 
     return OK;
 }
 
-void dead_file_encode(const struct segment *segment, uint64_t floor, struct buf *out)
+void dead_file_encode(const struct segment *segment, const struct dead_file *about, struct buf *out)
 {
+    uint64_t behind = about->synced > about->floor ? about->synced - about->floor : 0;
     uint32_t rows = segment_row_count(segment);
     size_t words = ((size_t)rows + 63) / 64;
     size_t bytes = DEAD_HEADER_BYTES + words * 8;
@@ -196,8 +197,9 @@ void dead_file_encode(const struct segment *segment, uint64_t floor, struct buf 
     bytes_put_le32(p + 12, segment->name.generation);
     bytes_put_le64(p + 16, segment->name.first);
     bytes_put_le64(p + 24, segment->name.last);
-    bytes_put_le64(p + 32, floor);
+    bytes_put_le64(p + 32, about->floor);
     bytes_put_le32(p + 40, rows);
+    bytes_put_le32(p + 44, behind < UINT32_MAX ? (uint32_t)behind : UINT32_MAX);
     for (size_t i = 0; i < words; i++)
         bytes_put_le64(p + DEAD_HEADER_BYTES + i * 8,
                        atomic_load_explicit(&segment->dead->words[i], memory_order_relaxed));
@@ -222,7 +224,7 @@ void dead_words_apply(struct segment *segment, uint32_t rows, struct bytes words
     }
 }
 
-err dead_file_apply(struct segment *segment, struct bytes file, uint64_t *ret_floor)
+err dead_file_apply(struct segment *segment, struct bytes file, struct dead_file *ret_about)
 {
     const uint8_t *p = file.data;
     uint32_t rows = segment_row_count(segment);
@@ -233,7 +235,10 @@ err dead_file_apply(struct segment *segment, struct bytes file, uint64_t *ret_fl
         bytes_get_le64(p + 16) != segment->name.first ||
         bytes_get_le64(p + 24) != segment->name.last || bytes_get_le32(p + 40) != rows)
         return ERR_CORRUPT;
+    uint64_t floor = bytes_get_le64(p + 32);
+    if (floor > UINT64_MAX - UINT32_MAX)
+        return ERR_CORRUPT;
     dead_words_apply(segment, rows, bytes_skip(file, DEAD_HEADER_BYTES));
-    *ret_floor = bytes_get_le64(p + 32);
+    *ret_about = (struct dead_file){floor, floor + bytes_get_le32(p + 44)};
     return OK;
 }

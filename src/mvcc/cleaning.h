@@ -10,6 +10,10 @@
  *   - of a deletion both kept checkpoints must know: else replaying behind an older one misses it.
  *     So a deletion goes where its seq <= tombstone_limit too.
  *
+ * What made it dead was durable before it was marked, and has to be there ever after: the result's
+ * header and saved dead bits say how far all was durable then, and a start whose log ends before
+ * that (rot in the last segment, where only a crash's torn end was looked for) refuses it.
+ *
  * Every record is verified as it is read and keeps the checksum it had.
  *
  * Pure: segments in, records out to a segment_writer.  Thread: one at a time. */
@@ -72,10 +76,17 @@ MUST err cleaning_run_carry(const struct cleaning_run *self, struct segment *res
  *      0  magic "CORADED1"          8  u32  CRC-32C of bytes 12 to the end
  *     12  u32  generation          16  u64  first seq          24  u64  last seq
  *     32  u64  floor: a sweep up to it had set its bits
- *     40  u32  rows                44  u32  0
- *     48  words of 64 bits, one bit a row */
-void dead_file_encode(const struct segment *segment, uint64_t floor, struct buf *out);
+ *     40  u32  rows
+ *     44  u32  how far behind the floor all was durable then (2^32 - 1: so far at least): a log
+ * that ends before that has lost what these bits came of 48  words of 64 bits, one bit a row */
+struct dead_file {
+    uint64_t floor;
+    uint64_t synced;
+};
+
+void dead_file_encode(const struct segment *segment, const struct dead_file *about,
+                      struct buf *out);
 /* Sets the bits in segment->dead. Fails: ERR_CORRUPT: then none is set. */
-MUST err dead_file_apply(struct segment *segment, struct bytes file, uint64_t *ret_floor);
+MUST err dead_file_apply(struct segment *segment, struct bytes file, struct dead_file *ret_about);
 /* Sets those of a checkpoint's segment (same first and generation; it may have had fewer rows). */
 void dead_words_apply(struct segment *segment, uint32_t rows, struct bytes words);

@@ -8,7 +8,8 @@
  *     16  u64  cluster id
  *     24  u64  member id
  *     32  u64  first seq of its range
- *     40  u64  synced: all seqs up to it were durable before this file was begun
+ *     40  u64  synced: all seqs up to it were durable before this file was begun; so what is gone
+ *              from a cleaned one was dead by them
  *     48  u64  nonce, random (frame.h)
  *     56  u64  0
  *     64       records and frames (record.h, frame.h), each at a multiple of 8; zeros end it

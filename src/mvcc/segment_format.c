@@ -21,9 +21,11 @@ err segment_header_decode(struct bytes map, struct segment_header *ret_header)
     const uint8_t *p = map.data;
     if (map.len < SEGMENT_HEADER_BYTES || bytes_get_le64(p) != SEGMENT_MAGIC ||
         bytes_get_le32(p + 8) != crc32c(0, bytes_of(p + 12, SEGMENT_HEADER_BYTES - 12)) ||
-        bytes_get_le64(p + 56) || bytes_get_le64(p + 32) == 0 ||
-        bytes_get_le64(p + 40) >= bytes_get_le64(p + 32))
+        bytes_get_le64(p + 56) || bytes_get_le64(p + 32) == 0)
         return ERR_CORRUPT;
+    bool cleaned = bytes_get_le32(p + 12) > 0;
+    if (!cleaned && bytes_get_le64(p + 40) >= bytes_get_le64(p + 32))
+        return ERR_CORRUPT; /* it was begun before what it holds */
     *ret_header = (struct segment_header){
         .generation = bytes_get_le32(p + 12),
         .owner = {bytes_get_le64(p + 16), bytes_get_le64(p + 24)},

@@ -110,7 +110,7 @@ static void save_dead(struct stage_store *self)
             continue;
         struct buf bits AUTO(buf_done);
         buf_init(&bits, 0);
-        dead_file_encode(older, self->floor, &bits);
+        dead_file_encode(older, &(struct dead_file){self->floor, self->synced_seq}, &bits);
         char name[SEGMENT_NAME_BYTES];
         segment_name_print(&older->name, ".dead", name);
         if (!err_ok(store_file_make(self, name, buf_bytes(&bits)))) {
@@ -140,7 +140,7 @@ static err output_begin(struct stage_store *self)
     err e = io_map(self->fs, clean->file.file, IO_MAP_READ | IO_MAP_RANDOM, 0, bytes, &address);
     if (!err_ok(e))
         store_fatal(self, "map", clean->tmp, e);
-    segment_writer_begin(&clean->writer, name, self->config.owner, name.first - 1,
+    segment_writer_begin(&clean->writer, name, self->config.owner, self->synced_seq,
                          store_nonce(self), bytes_of(address, bytes));
     return OK;
 }
@@ -170,7 +170,7 @@ static err output_publish(struct stage_store *self)
     if (has_dead) {
         buf_clear(&bytes);
         segment_name_print(&name, ".dead", file);
-        dead_file_encode(draft, clean->floor, &bytes);
+        dead_file_encode(draft, &(struct dead_file){clean->floor, self->synced_seq}, &bytes);
         TRY(store_file_make(self, file, buf_bytes(&bytes)));
     }
     segment_name_print(&name, ".seg", seg);

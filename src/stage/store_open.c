@@ -6,7 +6,8 @@
  *  3. The last segment is scanned, and what is not known to be synced as the device holds it, past
  *     the page cache: after a failed sync of an earlier life the cache may hold what the disk lost.
  *     The log ends at its last frame; where that closes less than the segments before hold (a
- *     crash within a long entry) the one before is gone on in.
+ *     crash within a long entry) the one before is gone on in. It must not end before what the
+ *     other files say was durable when they were made: that would be rot, not a torn write.
  *  4. Only when all that is judged good is anything changed: the rest behind the last frame is
  *     zeroed and synced, leftovers are removed. */
 #include "base/check.h"
@@ -128,6 +129,12 @@ static err names_read(struct opening *self)
     return choose(self);
 }
 
+static void vouch(struct opening *self, uint64_t synced_seq)
+{
+    if (synced_seq > self->synced_seq)
+        self->synced_seq = synced_seq;
+}
+
 /* The newest that is whole. Damaged ones are passed over: the log has everything. */
 static err checkpoint_read(struct opening *self)
 {
@@ -149,8 +156,7 @@ static err checkpoint_read(struct opening *self)
                 store->checkpoint_seqs[0] = self->found.checkpoints[i];
                 if (i + 1 < self->found.checkpoint_count)
                     store->checkpoint_seqs[1] = self->found.checkpoints[i + 1];
-                if (store->reader.greatest_seq > self->synced_seq)
-                    self->synced_seq = store->reader.greatest_seq;
+                vouch(self, store->reader.greatest_seq);
                 return OK;
             }
             store_unmap(store, map);
@@ -355,16 +361,19 @@ static err rows_rebuild(struct opening *self, const struct segment_name *name)
     return e;
 }
 
-static void dead_load(struct stage_store *store, struct segment *segment)
+static void dead_load(struct opening *self, struct segment *segment)
 {
+    struct stage_store *store = self->store;
     char name[SEGMENT_NAME_BYTES];
     segment_name_print(&segment->name, ".dead", name);
     struct bytes map;
     if (!err_ok(store_file_map(store, name, &map)))
         return; /* nothing was cleaned on the strength of it, or rot took it: hashes will tell */
-    uint64_t floor;
-    if (err_ok(dead_file_apply(segment, map, &floor)))
-        store_files_of(segment)->saved_floor = floor;
+    struct dead_file about;
+    if (err_ok(dead_file_apply(segment, map, &about))) {
+        store_files_of(segment)->saved_floor = about.floor;
+        vouch(self, about.synced);
+    }
     store_unmap(store, map);
 }
 
@@ -382,7 +391,8 @@ static err sealed_open(struct opening *self, const struct segment_name *name)
         return e;
     }
     store->segments[store->segment_count++] = segment;
-    dead_load(store, segment);
+    vouch(self, segment->synced);
+    dead_load(self, segment);
     return OK;
 }
 
@@ -478,6 +488,10 @@ static err load(struct opening *self)
     store->segment_capacity = (unsigned)count + 64;
     for (size_t i = 0; i + 1 < count; i++)
         TRY(sealed_open(self, &found->chosen[i]));
+    if (last.scan.frame.seq < self->synced_seq) {
+        refuse(self, &found->chosen[count - 1], last.scan.frame_end, last.scan.frame.seq + 1);
+        return ERR_CORRUPT;
+    }
     TRY(chain_cut(self, count));
     leftovers_remove(self, count);
     TRY(io_sync_dir(store->fs, store->dir));

@@ -39,8 +39,8 @@ static void use(struct segment *segment, struct bytes dead)
         if (err_ok(segment_record_read(segment, i, &record)))
             CHECK(record.blob.len <= segment->map.len);
     }
-    uint64_t floor;
-    (void)!err_ok(dead_file_apply(segment, dead, &floor));
+    struct dead_file about;
+    (void)!err_ok(dead_file_apply(segment, dead, &about));
     dead_words_apply(segment, 1000, dead);
     CHECK(atomic_load(&segment->dead->count) <= segment_row_count(segment));
 }

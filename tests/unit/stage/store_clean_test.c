@@ -359,6 +359,62 @@ static void cleaning_does_not_launder_rot(void **state)
     free(fixture);
 }
 
+/* Flips a bit in the newest record; returns its file's name. */
+static void newest_rots(struct fixture *fixture, char name[SEGMENT_NAME_BYTES])
+{
+    const struct segment_table *table = revlog_table(fixture->log);
+    const struct segment *last = table->segments[table->count - 1];
+    uint32_t row = segment_row_count(last) - 1;
+    assert_int_equal(segment_row_seq(last, row), fixture->model.seq);
+    segment_name_print(&last->name, ".seg", name);
+    char path[200];
+    (void)snprintf(path, sizeof(path), "%s/%s", fixture->dir, name);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    long at = (long)segment_row_at(last, row)->offset8 * 8 + 50;
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 4, file), byte ^ 4);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* No frame says that the newest flush was durable, so that damage in it passes for a torn write,
+ * and the log replays what is lost: but not where a cleaning has let go of what that superseded. */
+static void rot_in_what_a_cleaning_relied_on_is_refused(void **state)
+{
+    for (unsigned cleans = 0; cleans < 2; cleans++) {
+        struct fixture *fixture = fixture_new(16384);
+        fixture_changes(fixture, 1500);
+        sync_now(fixture);
+        uint64_t before = fixture->model.seq;
+        fixture_changes(fixture, 3);
+        sync_now(fixture);
+        if (cleans) {
+            fixture_sweep(fixture, fixture->model.seq);
+            fixture_run(fixture, true);
+            assert_true(fixture_assert_log(fixture, fixture->model.seq) > 500);
+        }
+        char name[SEGMENT_NAME_BYTES];
+        newest_rots(fixture, name);
+        fixture_close(fixture);
+        struct revlog_fault fault;
+        err e = fixture_try_open(fixture, &fault);
+        if (cleans) {
+            assert_true(err_is(e, ERR_CORRUPT));
+            assert_string_equal(fault.file, name);
+            assert_int_equal(fault.seq, before + 1);
+            epoch_done(&fixture->epoch);
+        } else {
+            assert_true(err_ok(e));
+            assert_int_equal(fixture->recovery.frame.seq, before);
+            fixture_loaded(fixture);
+        }
+        fixture_done(fixture);
+        free(fixture);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +427,7 @@ int main(void)
         cmocka_unit_test(cleaning_comes_to_rest),
         cmocka_unit_test(defragment_seals_and_cleans),
         cmocka_unit_test(cleaning_does_not_launder_rot),
+        cmocka_unit_test(rot_in_what_a_cleaning_relied_on_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
