@@ -7,8 +7,8 @@
 #                  --of-commit: one that belongs to this commit
 #   --seeds N      so many (100, or without end where --seconds is given)
 #   --seconds S    no seed is begun after so long
-#   --profile NAME any, churn, even, leases, chase or power (tests/sim/sim.h), instead of what the
-#                  seed says
+#   --profile NAME any, churn, even, leases, chase, power or leave (tests/sim/sim.h), instead of
+#                  what the seed says
 #   --trace-hash   runs each seed twice: all that happens must be the same
 #   --shrink       where a seed fails, looks for the few faults that it takes
 #   --crash-points cuts the file calls of a recorded workload at each call

@@ -60,6 +60,7 @@ struct changes {
     struct project projects[PROJECTS_MAX];
     struct maybe maybes[MAYBES_MAX]; /* of projects that were given up */
     unsigned maybe_count;
+    const struct node *loses_but[2]; /* a disk is to be lost, of neither of these; NULL: none is */
     uint64_t serial, added;
     struct question *questions;
 };
@@ -112,17 +113,18 @@ static size_t maybes_of(const struct changes *self, struct maybe *ret)
     return count;
 }
 
-/* Whether enough voters of now have applied what made them so. */
+/* Whether one of the voters of now knows for good what made them so: by its votes it tells others,
+ * those too whose logs are longer and that would wait for who is gone. */
 static bool is_known(const struct changes *self, unsigned but)
 {
     const struct roster_config *config = roster_now(roster(self));
-    uint32_t knowing = 0;
     for (uint32_t i = 0; i < config->voters.count; i++) {
         uint64_t id = config->voters.ids[i];
-        knowing += is_healthy(self->sim, id, but) &&
-                   network_member(self->sim, id)->applied_max >= config->index;
+        if (is_healthy(self->sim, id, but) &&
+            network_member(self->sim, id)->durable.commit >= config->index)
+            return true;
     }
-    return knowing >= config->voters.count / 2 + 1;
+    return false;
 }
 
 /* With those of the changes that the bits name. Who was removed leaves soon, and is of no help to
@@ -382,10 +384,9 @@ static void begin_remove(struct changes *self, struct project *project)
     *project = (struct project){.step = STEP_REMOVE, .at = member->at, .id = member->id};
 }
 
-static void begin_replace(struct changes *self, struct project *project)
+static void begin_replace(struct changes *self, struct project *project, struct node *member)
 {
     struct sim *sim = self->sim;
-    struct node *member = any_of_roster(self);
     bool is_learner = member && roster_is_learner(roster(self), member->id);
     if (!member || (member->state != MEMBER_UP && member->state != MEMBER_DOWN) ||
         (!is_learner && !may(self, NULL, member->at)))
@@ -404,12 +405,56 @@ static void begin_replace(struct changes *self, struct project *project)
     sim->counts->disk_lost++;
 }
 
+static void begin_lose(struct changes *self, struct project *project)
+{
+    const struct raft_id_set *voters = &roster_now(roster(self))->voters;
+    for (uint32_t i = 0; i < voters->count && project->step == STEP_NONE; i++) {
+        struct node *member = network_member(self->sim, voters->ids[i]);
+        if (member && member != self->loses_but[0] && member != self->loses_but[1] &&
+            !is_taken(self, member->at))
+            begin_replace(self, project, member);
+    }
+    self->loses_but[0] = NULL;
+}
+
+void changes_lose(struct sim *sim, const struct node *but, const struct node *nor)
+{
+    sim->changes->loses_but[0] = but;
+    sim->changes->loses_but[1] = nor;
+}
+
+/* One more than are needed, and then one less, the leader mostly. */
+static void begin_leave(struct changes *self, struct project *project, uint32_t voters)
+{
+    struct node *leader = NULL;
+    for (unsigned i = 0; i < self->sim->slots; i++) {
+        struct node *member = self->sim->members[i];
+        struct replica_status status;
+        if (member->state != MEMBER_UP)
+            continue;
+        replica_status_get(member_replica(member), &status);
+        leader = status.is_leader ? member : leader;
+    }
+    if (voters < 4)
+        begin_add(self, project);
+    else if (leader && roster_has(roster(self), leader->id) && !is_taken(self, leader->at))
+        *project = (struct project){.step = STEP_REMOVE, .at = leader->at, .id = leader->id};
+}
+
 static void begin(struct changes *self, struct project *project)
 {
     struct sim *sim = self->sim;
     uint32_t voters = roster_now(roster(self))->voters.count;
     if (sim->healed || voters == 0 || !sim_chance(sim, sim->plan.change_permille))
         return;
+    if (self->loses_but[0]) {
+        begin_lose(self, project);
+        return;
+    }
+    if (sim->plan.profile == PROFILE_leave) {
+        begin_leave(self, project, voters);
+        return;
+    }
     unsigned what = (unsigned)sim_below(sim, 100);
     bool many = voters > sim->plan.members && voters > 2;
     if ((what < 40 && !many) || voters == 1)
@@ -417,7 +462,7 @@ static void begin(struct changes *self, struct project *project)
     else if (what < 70 && voters > 1)
         begin_remove(self, project);
     else
-        begin_replace(self, project);
+        begin_replace(self, project, any_of_roster(self));
 }
 
 static void project_step(struct changes *self, struct project *project)

@@ -329,6 +329,8 @@ void member_stop(struct node *self)
     sim_say(self->sim, "m%u stops%s", self->at, life->leave_at_us ? "" : " to start anew");
     life->stopping = true;
     life->stop_at_us = self->sim->now_us + STOP_US;
+    if (!life->leave_at_us)
+        nemesis_installs(self->sim, self);
     replica_stop(life->replica, member_ms(self));
     member_wake(self);
 }

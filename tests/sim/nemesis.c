@@ -2,6 +2,8 @@
 #include "sim.h"
 
 #include "base/check.h"
+#include "member_priv.h"
+#include "roster.h"
 
 static uint64_t hit_below(struct sim *sim, uint64_t bound)
 {
@@ -302,6 +304,8 @@ static void hit(struct sim *sim, enum sim_hit kind)
     case HIT_chase:
     case HIT_last:
     case HIT_strike:
+    case HIT_anew:
+    case HIT_heard:
     case HIT_COUNT:
         CHECK(false);
     }
@@ -345,6 +349,15 @@ void nemesis_checkpointed(struct sim *sim, struct node *member)
     end_soon(member, hit_chance(sim, 600), END_IN_ANY, hit_below(sim, 6));
 }
 
+/* The log names a store that has not taken its place yet. */
+void nemesis_installs(struct sim *sim, struct node *member)
+{
+    if (sim->healed || !hit_begin(sim, HIT_anew) || !hit_chance(sim, sim->plan.strike_permille) ||
+        member->end_in_calls)
+        return;
+    end_soon(member, hit_chance(sim, 700), END_IN_ANY, 1 + hit_below(sim, 16));
+}
+
 void nemesis_changed(struct sim *sim, struct node *member)
 {
     if (!sim->changes || sim->healed || sim->now_us < 2 * SECOND || !hit_begin(sim, HIT_strike) ||
@@ -363,6 +376,47 @@ void nemesis_changed(struct sim *sim, struct node *member)
         sim->members[hit_below(sim, sim->slots)]->end_in_calls = 1 + hit_below(sim, 10);
         break;
     }
+}
+
+/* Who a change has removed; NULL: nobody that is there. */
+static struct node *removed_at(struct sim *sim, uint64_t index)
+{
+    const struct roster *roster = oracle_roster(sim->oracle);
+    const struct raft_id_set *before = &roster_at(roster, index - 1)->voters;
+    for (uint32_t i = 0; i < before->count; i++)
+        if (!raft_id_set_has(&roster_at(roster, index)->voters, before->ids[i]))
+            return network_member(sim, before->ids[i]);
+    return NULL;
+}
+
+/* A voter that does not know of the change, and has more of the log than this one, which does. */
+static const struct node *unaware_ahead(struct sim *sim, const struct node *by, uint64_t index)
+{
+    const struct raft_id_set *voters = &roster_at(oracle_roster(sim->oracle), index)->voters;
+    uint64_t last = stage_log_last_index(by->life->boot.log);
+    for (uint32_t i = 0; i < voters->count; i++) {
+        const struct node *other = network_member(sim, voters->ids[i]);
+        if (other && other->state == MEMBER_UP && other->changed_index < index &&
+            stage_log_last_index(other->life->boot.log) > last)
+            return other;
+    }
+    return NULL;
+}
+
+/* Mostly who is removed knows first: with it gone, and another one lost, one alone of those that
+ * are left knows by whom they are counted, and it is behind. */
+void nemesis_change_heard(struct sim *sim, const struct node *by, uint64_t index)
+{
+    if (sim->plan.profile != PROFILE_leave || sim->healed || !hit_begin(sim, HIT_heard))
+        return;
+    const struct node *gone = removed_at(sim, index), *ahead = unaware_ahead(sim, by, index);
+    if (!gone || gone == by || !ahead)
+        return;
+    cuts_clear(sim);
+    cut_one(sim, gone->at, 0);
+    heal_later(sim);
+    sim_say(sim, "m%u is removed, as m%u knows, and is cut off", gone->at, by->at);
+    changes_lose(sim, by, ahead);
 }
 
 static void hit_event(struct sim *sim, enum sim_hit kind)
@@ -537,6 +591,11 @@ static void plan_more(struct sim *sim)
     plan->strike_permille = sometimes(sim, 600, 50, 400);
     plan->change_permille = sometimes(sim, 330, 50, 500);
     plan->strict_reconfig = sim_chance(sim, 700);
+    if (plan->profile == PROFILE_leave) {
+        plan->change_permille = 500;
+        plan->strike_permille = 0;
+        plan->strict_reconfig = false;
+    }
     if (sim->options.crash.on)
         plan->change_permille = 0;
     /* Without a pre-vote, who was promoted unheard asks for votes in vain: a refusal does not tell
@@ -668,6 +727,20 @@ static void profile_chase(struct sim *sim, struct sim_plan *plan)
     plan->weight_list = 0;
 }
 
+/* Entries on their way whenever a change is committed, and some of them lost. */
+static void profile_leave(struct sim *sim, struct sim_plan *plan)
+{
+    plan->members = 3;
+    plan->clients = 3 + (unsigned)sim_below(sim, 6);
+    plan->think_us = 2 * MS + sim_below(sim, 20 * MS);
+    plan->chaos_us = 15 * SECOND + sim_below(sim, 15 * SECOND);
+    plan->loss_permille = 20 + (unsigned)sim_below(sim, 200);
+    plan->value_bytes_max = 500;
+    plan->large_permille = 20;
+    memset(plan->rate_ms, 0, sizeof(plan->rate_ms));
+    plan->rate_ms[HIT_cut] = sometimes(sim, 300, 2000, 8000);
+}
+
 static void nemesis_profile(struct sim *sim, struct sim_plan *plan)
 {
     unsigned profile = (unsigned)sim_below(sim, 12);
@@ -689,6 +762,9 @@ static void nemesis_profile(struct sim *sim, struct sim_plan *plan)
         break;
     case PROFILE_power:
         profile_power(sim, plan);
+        break;
+    case PROFILE_leave:
+        profile_leave(sim, plan);
         break;
     case PROFILE_any:
     case PROFILE_COUNT:

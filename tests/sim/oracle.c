@@ -439,6 +439,17 @@ static void check_view(struct oracle *self, struct node *member, const struct re
     self->shown[member->at] = view->mvcc->revision;
 }
 
+static void look_heard(struct oracle *self, const struct node *member)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < self->sim->slots; i++) {
+        const struct node *other = self->sim->members[i];
+        count += other->state == MEMBER_UP && other->changed_index >= member->changed_index;
+    }
+    if (count == 2)
+        nemesis_change_heard(self->sim, member, member->changed_index);
+}
+
 void oracle_look(struct oracle *self, struct node *member)
 {
     struct replica_status status;
@@ -467,8 +478,10 @@ void oracle_look(struct oracle *self, struct node *member)
             oracle_compare(self, member, view);
         else if (changed > before)
             compare_rest(self, member, applied);
-        if (changed > before)
+        if (changed > before) {
             member->changed_index = changed;
+            look_heard(self, member);
+        }
         member->cleaned = false;
     }
     member_view_leave(member);

@@ -203,7 +203,9 @@ struct node;
     X(last)         \
     X(strike)       \
     X(away)         \
-    X(chase)
+    X(chase)        \
+    X(anew)         \
+    X(heard)
 enum sim_hit {
 #define X(name) HIT_##name,
     SIM_HITS(X)
@@ -250,7 +252,8 @@ struct sim_crash {
     X(even)   /* records of one size on disks that write them to each other's places */    \
     X(leases) /* little but leases, on members that stand still */                         \
     X(chase)  /* whoever leads does not do so for long */                                  \
-    X(power)  /* the power goes all the time, with writes on their way */
+    X(power)  /* the power goes all the time, with writes on their way */                  \
+    X(leave)  /* members are removed, of which one that is left knows, and another is lost */
 enum sim_profile {
 #define X(name) PROFILE_##name,
     SIM_PROFILES(X)
@@ -377,6 +380,8 @@ bool changes_may_break(struct sim *sim, const struct node *member);
 bool changes_may_leave(struct sim *sim, const struct node *member);
 /* A change was applied for the first time. */
 void changes_look(struct sim *sim, const struct quorum *quorum);
+/* Some member's disk is to be lost soon, neither of these two's. */
+void changes_lose(struct sim *sim, const struct node *but, const struct node *nor);
 void changes_check_last(struct sim *sim);
 
 /* ---- the nemesis ------------------------------------------------------------------------------
@@ -393,8 +398,12 @@ void nemesis_elected(struct sim *sim, const struct node *member);
 void nemesis_strike(struct sim *sim, struct node *member);
 /* A start would begin with another checkpoint. */
 void nemesis_checkpointed(struct sim *sim, struct node *member);
+/* It has recorded a state that it received, and ends its life to begin anew with it. */
+void nemesis_installs(struct sim *sim, struct node *member);
 /* The first to apply a change of members. */
 void nemesis_changed(struct sim *sim, struct node *member);
+/* Two know of the change at `index`, the newest of the two by now. */
+void nemesis_change_heard(struct sim *sim, const struct node *by, uint64_t index);
 /* Nothing breaks from here on. */
 void nemesis_end(struct sim *sim);
 
