@@ -4,15 +4,22 @@
 
 /* What an entry costs beside its data, so that empty ones are bounded too. */
 #define ENTRY_OVERHEAD_BYTES 64
+#define LOG_CACHE_CHUNK      256 /* entries */
 
 static size_t entry_cost(const struct raft_entry *entry)
 {
     return entry->data.len + ENTRY_OVERHEAD_BYTES;
 }
 
-static struct raft_entry *slot(const struct log_cache *self, size_t i)
+static struct raft_entry **chunk_of(const struct log_cache *self, size_t slot)
 {
-    return &self->ring[(self->first + i) & (self->cap - 1)];
+    return &self->chunks[slot / LOG_CACHE_CHUNK & (self->chunk_cap - 1)];
+}
+
+static struct raft_entry *entry_at(const struct log_cache *self, size_t i)
+{
+    size_t slot = self->first + i;
+    return *chunk_of(self, slot) + slot % LOG_CACHE_CHUNK;
 }
 
 static uint64_t cached_first(const struct log_cache *self)
@@ -22,31 +29,50 @@ static uint64_t cached_first(const struct log_cache *self)
 
 static void drop_last(struct log_cache *self)
 {
-    struct raft_entry *entry = slot(self, --self->count);
+    struct raft_entry *entry = entry_at(self, --self->count);
     self->bytes -= entry_cost(entry);
     raft_entries_unref(entry, 1);
 }
 
 static void drop_first(struct log_cache *self)
 {
-    struct raft_entry *entry = slot(self, 0);
-    self->first++;
-    self->count--;
+    struct raft_entry *entry = entry_at(self, 0);
     self->bytes -= entry_cost(entry);
     raft_entries_unref(entry, 1);
+    struct raft_entry **chunk = chunk_of(self, self->first);
+    self->first++;
+    self->count--;
+    if (self->first % LOG_CACHE_CHUNK == 0) {
+        free(*chunk);
+        *chunk = NULL;
+    }
 }
 
+/* All chunks that there are have their places in the ring of now. */
 static void grow(struct log_cache *self)
 {
-    size_t cap = self->cap ? self->cap * 2 : 64;
-    struct raft_entry *ring = calloc(cap, sizeof(*ring));
-    CHECK(ring);
-    for (size_t i = 0; i < self->count; i++)
-        ring[i] = *slot(self, i);
-    free(self->ring);
-    self->ring = ring;
-    self->cap = cap;
-    self->first = 0;
+    size_t cap = self->chunk_cap ? self->chunk_cap * 2 : 4, begin = self->first / LOG_CACHE_CHUNK;
+    struct raft_entry **chunks = calloc(cap, sizeof(struct raft_entry *));
+    CHECK(chunks);
+    for (size_t i = begin; i < begin + self->chunk_cap; i++)
+        chunks[i & (cap - 1)] = self->chunks[i & (self->chunk_cap - 1)];
+    free(self->chunks);
+    self->chunks = chunks;
+    self->chunk_cap = cap;
+}
+
+/* Where the next entry goes. */
+static struct raft_entry *next_place(struct log_cache *self)
+{
+    size_t slot = self->first + self->count;
+    if (slot / LOG_CACHE_CHUNK - self->first / LOG_CACHE_CHUNK >= self->chunk_cap)
+        grow(self);
+    struct raft_entry **chunk = chunk_of(self, slot);
+    if (!*chunk) {
+        *chunk = malloc(LOG_CACHE_CHUNK * sizeof(struct raft_entry));
+        CHECK(*chunk);
+    }
+    return *chunk + slot % LOG_CACHE_CHUNK;
 }
 
 void log_cache_append(struct log_cache *self, const struct raft_entry *entries, size_t count)
@@ -61,9 +87,8 @@ void log_cache_append(struct log_cache *self, const struct raft_entry *entries, 
     self->last = entries[0].index - 1;
     for (size_t i = 0; i < count; i++) {
         CHECK(entries[i].index == self->last + 1);
-        if (self->count == self->cap)
-            grow(self);
-        *slot(self, self->count++) = entries[i];
+        *next_place(self) = entries[i];
+        self->count++;
         raft_entries_ref(&entries[i], 1);
         self->bytes += entry_cost(&entries[i]);
         self->last++;
@@ -99,9 +124,11 @@ void log_cache_done(struct log_cache *self)
 {
     while (self->count)
         drop_last(self);
-    free(self->ring);
-    self->ring = NULL;
-    self->cap = 0;
+    for (size_t i = 0; i < self->chunk_cap; i++)
+        free(self->chunks[i]);
+    free(self->chunks);
+    self->chunks = NULL;
+    self->chunk_cap = 0;
 }
 
 uint64_t log_cache_first_within(const struct log_cache *self, uint64_t bytes)
@@ -150,7 +177,7 @@ static err storage_entries(void *ctx, uint64_t lo, uint64_t hi, uint64_t max_byt
     uint64_t bytes = 0;
     size_t n = 0;
     for (uint64_t i = lo; i < hi && n < room; i++) {
-        const struct raft_entry *entry = slot(self, (size_t)(i - first));
+        const struct raft_entry *entry = entry_at(self, (size_t)(i - first));
         bytes += raft_entry_bytes(entry);
         if (n && bytes > max_bytes)
             break;
@@ -167,7 +194,7 @@ static err storage_term(void *ctx, uint64_t index, uint64_t *ret_term)
     if (index > self->last)
         return ERR_NOT_FOUND;
     if (self->count && index >= cached_first(self)) {
-        *ret_term = slot(self, (size_t)(index - cached_first(self)))->term;
+        *ret_term = entry_at(self, (size_t)(index - cached_first(self)))->term;
         return OK;
     }
     if (index == self->snapshot_index) {
