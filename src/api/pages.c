@@ -5,12 +5,13 @@
 #include "api/front_internal.h"
 #include "api/gateway.h"
 #include "api/v2.h"
+#include "base/check.h"
 #include "base/metrics.h"
 
 #include <strings.h>
 
-/* Bytes of one metrics page. */
-#define METRICS_BYTES_MAX ((size_t)8 << 20)
+/* Of a page of metrics, made at a time: it is ten times that, and others wait meanwhile. */
+#define METRICS_SLICE_BYTES ((size_t)16 << 10)
 
 static const char text_plain[] = "text/plain; charset=utf-8";
 
@@ -57,8 +58,7 @@ static void serve_version(struct request *request)
     answer_buf(request, 200, "application/json", &body, e);
 }
 
-/* By what etcd's page counts of itself; a page is made in one go, so that only itself is ever under
- * way. */
+/* By what etcd's page counts of itself. */
 static struct metric pages_under_way = {.name = "promhttp_metric_handler_requests_in_flight",
                                         .help = "Pages of metrics that are being made.",
                                         .kind = METRIC_GAUGE};
@@ -79,15 +79,43 @@ void pages_metrics_init(void)
         metric_register(all[i]);
 }
 
+static void metrics_release(struct request *request)
+{
+    metrics_page_done(request->data);
+    metric_add(&pages_under_way, -1);
+}
+
+/* No more than the client takes. */
+static bool metrics_slice(struct request *request)
+{
+    if (!http_exchange_writable(request->exchange)) {
+        list_remove(&request->node);
+        return true;
+    }
+    struct buf piece AUTO(buf_done);
+    bool more;
+    buf_init(&piece, 0);
+    CHECK(err_ok(metrics_page_put(request->data, &piece, METRICS_SLICE_BYTES, &more)));
+    http_response_body(request->exchange, buf_bytes(&piece));
+    if (more)
+        return true;
+    http_response_end(request->exchange);
+    request->state = REQUEST_ANSWERED;
+    metric_add(&pages_made, 1);
+    return false;
+}
+
 static void serve_metrics(struct request *request)
 {
-    struct buf body;
-    buf_init(&body, METRICS_BYTES_MAX);
+    struct http_header type = {BYTES_LIT("Content-Type"),
+                               BYTES_LIT("text/plain; version=0.0.4; charset=utf-8")};
+    struct metrics_page *page = ARENA_NEW(&request->arena, struct metrics_page);
     metric_add(&pages_under_way, 1);
-    err e = metrics_text(&body);
-    metric_add(&pages_under_way, -1);
-    metric_add(err_ok(e) ? &pages_made : &pages_failed, 1);
-    answer_buf(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body, e);
+    metrics_page_begin(page);
+    request->data = page;
+    request->release = metrics_release;
+    http_response_begin(request->exchange, 200, &type, 1, HTTP_LENGTH_UNKNOWN);
+    front_add_job(request, metrics_slice);
 }
 
 static void serve_vars(struct request *request)

@@ -198,21 +198,23 @@ static int compare_entries(const void *a, const void *b)
     return metric_compare(*(const struct metric *const *)a, *(const struct metric *const *)b);
 }
 
-/* All metrics, a name's series together under one heading; to be freed. */
-static const struct metric **metrics_in_order(size_t *ret_count)
+/* A name's series together under one heading. */
+void metrics_page_begin(struct metrics_page *self)
 {
+    for (unsigned i = 0; i < collector_count; i++)
+        collectors[i].fn(collectors[i].ctx);
     const struct metric *first = __atomic_load_n(&metrics, __ATOMIC_ACQUIRE);
-    size_t count = 0;
+    *self = (struct metrics_page){0};
     for (const struct metric *m = first; m; m = m->next)
-        count++;
-    const struct metric **all = malloc((count + 1) * sizeof(void *));
-    CHECK(all);
+        self->count++;
+    self->all = malloc((self->count + 1) * sizeof(void *));
+    CHECK(self->all);
     size_t at = 0;
     for (const struct metric *m = first; m; m = m->next)
-        all[at++] = m;
-    qsort(all, count, sizeof(void *), compare_entries);
-    *ret_count = count;
-    return all;
+        self->all[at++] = m;
+    qsort(self->all, self->count, sizeof(void *), compare_entries);
+    for (size_t i = 1; i < self->count; i++)
+        CHECK(metric_compare(self->all[i - 1], self->all[i]) != 0); /* registered once */
 }
 
 static err put_metric(struct buf *out, const struct metric *m)
@@ -225,26 +227,43 @@ static err put_metric(struct buf *out, const struct metric *m)
     return put_sample(out, m, "", NULL, value);
 }
 
-err metrics_text(struct buf *out)
+static err put_heading(struct buf *out, const struct metric *m)
 {
     static const char *const kinds[] = {
         [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
-    for (unsigned i = 0; i < collector_count; i++)
-        collectors[i].fn(collectors[i].ctx);
-    size_t count;
-    const struct metric **all = metrics_in_order(&count);
-    const char *heading = "";
-    err e = OK;
-    for (size_t i = 0; i < count && err_ok(e); i++) {
-        const struct metric *m = all[i];
-        CHECK(i == 0 || metric_compare(all[i - 1], m) != 0); /* registered once */
-        if (heading != m->name && strcmp(heading, m->name) != 0)
-            e = buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
-                           kinds[m->kind]);
-        heading = m->name;
-        if (err_ok(e))
-            e = put_metric(out, m);
+    return buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
+                      kinds[m->kind]);
+}
+
+err metrics_page_put(struct metrics_page *self, struct buf *out, size_t bytes, bool *ret_more)
+{
+    size_t end = out->len + bytes;
+    while (self->at < self->count && out->len < end) {
+        const struct metric *m = self->all[self->at];
+        const char *before = self->at ? self->all[self->at - 1]->name : "";
+        if (before != m->name && strcmp(before, m->name) != 0)
+            TRY(put_heading(out, m));
+        TRY(put_metric(out, m));
+        self->at++;
     }
-    free(all);
+    *ret_more = self->at < self->count;
+    return OK;
+}
+
+void metrics_page_done(struct metrics_page *self)
+{
+    free(self->all);
+    self->all = NULL;
+}
+
+err metrics_text(struct buf *out)
+{
+    struct metrics_page page;
+    bool more = true;
+    err e = OK;
+    metrics_page_begin(&page);
+    while (more && err_ok(e))
+        e = metrics_page_put(&page, out, SIZE_MAX / 2, &more);
+    metrics_page_done(&page);
     return e;
 }

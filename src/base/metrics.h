@@ -1,6 +1,6 @@
 /* Counters, gauges and histograms, and their Prometheus text form.
  * A metric is a static object that registers itself at start; its update is one relaxed atomic
- * addition, so that any thread may do it. Text is made slice by slice into a buffer.
+ * addition, so that any thread may do it.
  * Thread: any.  Source: etcd's interface, metrics. */
 #pragma once
 
@@ -45,5 +45,17 @@ void metric_observe_many_ns(struct metric *self, uint64_t ns, uint64_t count);
 /* Called before text is made, to refresh gauges that are read from elsewhere. A later ctx of the
  * same function takes the place of the one before. */
 void metrics_on_collect(void (*fn)(void *ctx), void *ctx);
-/* All metrics, grouped by name. Fails: ERR_LIMIT of the buffer. */
+/* All metrics, grouped by name, piece by piece: two thousand lines are milliseconds of work where
+ * caches are cold. What is registered later is not in it. */
+struct metrics_page {
+    const struct metric **all; /* in order */
+    size_t count, at;
+};
+
+void metrics_page_begin(struct metrics_page *self);
+/* The next lines, until about so many bytes have come to out. *ret_more false: that was the end.
+ * Fails: ERR_LIMIT of the buffer. */
+MUST err metrics_page_put(struct metrics_page *self, struct buf *out, size_t bytes, bool *ret_more);
+void metrics_page_done(struct metrics_page *self);
+/* The whole at once. Fails: ERR_LIMIT of the buffer. */
 MUST err metrics_text(struct buf *out);

@@ -129,11 +129,36 @@ static void text_stops_at_its_limit(void **state)
     assert_err(metrics_text(&text), ERR_LIMIT);
 }
 
+/* A page that is made in pieces has every line once, and its headings where they belong. */
+static void pieces_make_the_whole(void **state)
+{
+    struct buf AUTO(buf_done) whole;
+    buf_init(&whole, 0);
+    page_make(&whole);
+    for (size_t bytes = 1; bytes < whole.len / 2; bytes *= 3) {
+        struct buf AUTO(buf_done) text;
+        struct metrics_page page;
+        bool more = true;
+        size_t pieces = 0, before = 0;
+        buf_init(&text, 0);
+        metrics_page_begin(&page);
+        for (; more; pieces++, before = text.len) {
+            assert_ok(metrics_page_put(&page, &text, bytes, &more));
+            assert_true(text.len - before >= bytes || !more);
+        }
+        metrics_page_done(&page);
+        assert_true(pieces > 1);
+        assert_ok(buf_append(&text, bytes_of("", 1)));
+        assert_string_equal((char *)text.data, (char *)whole.data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_grouped_and_cumulative),
         cmocka_unit_test(many_are_observed_at_once),
+        cmocka_unit_test(pieces_make_the_whole),
         cmocka_unit_test(numbers_look_as_etcds_do),
         cmocka_unit_test(text_stops_at_its_limit),
     };
