@@ -1,9 +1,11 @@
 #include "base/metrics.h"
 
+#include "base/array.h"
 #include "base/check.h"
 
 #include <float.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +16,16 @@
 #define WHOLE_DIGITS_MAX 15
 #define WHOLE_MAX        1e15 /* below it every whole number is its digits, none shorter */
 
-/* Newest first; put in order where text is made, so that a start with a thousand of them is cheap.
- */
+/* Newest first, so that a start with a thousand of them is cheap. */
 static struct metric *metrics;
+/* As text has them: all from `newest` on. Kept, since to compare a thousand names that no cache
+ * holds takes milliseconds. */
+static struct {
+    pthread_mutex_t lock;
+    const struct metric **all;
+    size_t count, cap;
+    const struct metric *newest;
+} in_order = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static struct {
     void (*fn)(void *ctx);
     void *ctx;
@@ -198,23 +207,66 @@ static int compare_entries(const void *a, const void *b)
     return metric_compare(*(const struct metric *const *)a, *(const struct metric *const *)b);
 }
 
+/* Behind what is before it; the same twice has no place. */
+static void order_one(const struct metric *metric)
+{
+    size_t lo = 0, hi = in_order.count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        int c = metric_compare(in_order.all[mid], metric);
+        CHECK(c != 0);
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    memmove(in_order.all + lo + 1, in_order.all + lo, (in_order.count - lo) * sizeof(void *));
+    in_order.all[lo] = metric;
+    in_order.count++;
+}
+
+static void order_new(void)
+{
+    const struct metric *first = __atomic_load_n(&metrics, __ATOMIC_ACQUIRE);
+    size_t news = 0, old = in_order.count;
+    for (const struct metric *m = first; m != in_order.newest; m = m->next)
+        news++;
+    for (size_t i = 0; i < news; i++)
+        in_order.all = array_grow(in_order.all, old + i, &in_order.cap, sizeof(void *));
+    for (const struct metric *m = first; m != in_order.newest; m = m->next) {
+        if (news <= old)
+            order_one(m);
+        else
+            in_order.all[in_order.count++] = m;
+    }
+    in_order.newest = first;
+    if (news <= old)
+        return;
+    qsort(in_order.all, in_order.count, sizeof(void *), compare_entries);
+    for (size_t i = 1; i < in_order.count; i++)
+        CHECK(metric_compare(in_order.all[i - 1], in_order.all[i]) != 0); /* registered once */
+}
+
+void metrics_order(void)
+{
+    CHECK(pthread_mutex_lock(&in_order.lock) == 0);
+    order_new();
+    CHECK(pthread_mutex_unlock(&in_order.lock) == 0);
+}
+
 /* A name's series together under one heading. */
 void metrics_page_begin(struct metrics_page *self)
 {
     for (unsigned i = 0; i < collector_count; i++)
         collectors[i].fn(collectors[i].ctx);
-    const struct metric *first = __atomic_load_n(&metrics, __ATOMIC_ACQUIRE);
-    *self = (struct metrics_page){0};
-    for (const struct metric *m = first; m; m = m->next)
-        self->count++;
-    self->all = malloc((self->count + 1) * sizeof(void *));
+    CHECK(pthread_mutex_lock(&in_order.lock) == 0);
+    order_new();
+    *self = (struct metrics_page){.all = malloc((in_order.count + 1) * sizeof(void *)),
+                                  .count = in_order.count};
     CHECK(self->all);
-    size_t at = 0;
-    for (const struct metric *m = first; m; m = m->next)
-        self->all[at++] = m;
-    qsort(self->all, self->count, sizeof(void *), compare_entries);
-    for (size_t i = 1; i < self->count; i++)
-        CHECK(metric_compare(self->all[i - 1], self->all[i]) != 0); /* registered once */
+    if (self->count)
+        memcpy(self->all, in_order.all, self->count * sizeof(void *));
+    CHECK(pthread_mutex_unlock(&in_order.lock) == 0);
 }
 
 static err put_metric(struct buf *out, const struct metric *m)

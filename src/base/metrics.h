@@ -53,6 +53,8 @@ struct metrics_page {
 };
 
 void metrics_page_begin(struct metrics_page *self);
+/* Puts those that are registered by now in order, so that the first page need not. */
+void metrics_order(void);
 /* The next lines, until about so many bytes have come to out. *ret_more false: that was the end.
  * Fails: ERR_LIMIT of the buffer. */
 MUST err metrics_page_put(struct metrics_page *self, struct buf *out, size_t bytes, bool *ret_more);

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/prng.h"
 #include "base/seed.h"
 #include "io/worker.h"
@@ -244,6 +245,7 @@ static void ready_timer_fired(void *ctx)
     core_view_changed(self);
     if (!self->watch.ready)
         io_loop_timer_after(self->loop, &self->ready_timer, READY_POLL_MS);
+    metrics_order(); /* what a start has registered, before it is asked for */
 }
 
 static void core_notice(void *ctx, enum core_notice kind, const struct revlog_fault *fault)
