@@ -117,11 +117,11 @@ def beside_writes(member, bench, key_space, work):
     """Puts at a steady rate, alone and then while work(end) runs, where end is when it may have
     taken as long: (p99 meanwhile / p99 alone, the longest meanwhile in ms, memory grown in MB, the
     slowest sync's bucket in ms)."""
-    options = dict(PACE, kind="put", rate=PUTS_A_SECOND, key_space=key_space, **LARGE)
+    options = dict(PACE, kind="put", rate=PUTS_A_SECOND, key_space=key_space, sample_ms=10, **LARGE)
     alone = bench.run([member], **options)
     syncs = sync_counts(member)
     puts = member.metric("etcd_mvcc_put_total")
-    load = bench.begin([member], warm_up=1, duration=300, sample_ms=10, **options)
+    load = bench.begin([member], warm_up=1, duration=300, **options)
     wait_for(lambda: member.metric("etcd_mvcc_put_total") > puts, "writes have begun")
     time.sleep(1)
     work(time.monotonic() + bench.seconds)
@@ -153,13 +153,14 @@ def group_compaction(binary, bench, quick):
         def compact(end):
             """In pieces, spread over the time; what is cleaned behind them counts too."""
             first, last = 1, revision(member)
-            for piece in range(COMPACTIONS):
-                begin = time.monotonic()
-                upto = first + (last - first) * (piece + 1) // COMPACTIONS
-                post(member, "/v3/kv/compaction", {"revision": upto, "physical": True})
-                took.append(time.monotonic() - begin)
-                pause_s = (end - time.monotonic()) / (COMPACTIONS - piece)
-                time.sleep(max(0, pause_s))
+            with Observing():
+                for piece in range(COMPACTIONS):
+                    begin = time.monotonic()
+                    upto = first + (last - first) * (piece + 1) // COMPACTIONS
+                    post(member, "/v3/kv/compaction", {"revision": upto, "physical": True})
+                    took.append(time.monotonic() - begin)
+                    pause_s = (end - time.monotonic()) / (COMPACTIONS - piece)
+                    time.sleep(max(0, pause_s))
         moved, longest, _, sync_ms = beside_writes(member, bench, keys, compact)
         return {"compaction_time": sum(took), "compaction_moved": moved,
                 "compaction_longest": longest, "compaction_sync": sync_ms}

@@ -134,8 +134,6 @@ bool raft_send_append_to(struct raft *self, struct raft_progress *peer, bool eve
 /* The same for all; with group_appends when the ready is taken. */
 void raft_broadcast_append(struct raft *self);
 void raft_flush_appends(struct raft *self);
-/* A follower's, at a tick: the acknowledgement that waited (idle_acks_wait). */
-void raft_acknowledge_due(struct raft *self);
 void raft_broadcast_heartbeat(struct raft *self);
 /* Commits what a quorum holds, if it is of this term (R 5.4.2). */
 bool raft_try_commit(struct raft *self);
@@ -149,6 +147,8 @@ err raft_recv_unreachable(struct raft *self, const struct raft_message *m);
 /* recv_append.c */
 err raft_recv_append(struct raft *self, const struct raft_message *m);
 err raft_recv_heartbeat(struct raft *self, const struct raft_message *m);
+/* A follower's, at a tick: the acknowledgement that waited (idle_acks_wait). */
+void raft_acknowledge_due(struct raft *self);
 /* The sender leads this term: follow it. Fails: ERR_MISMATCH  somebody else does. */
 MUST err raft_follow(struct raft *self, const struct raft_message *m);
 
