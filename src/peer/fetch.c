@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define ARENA_BLOCK_BYTES 4096
+#define INDEX_DIGITS_MAX  19
 
 struct peer_fetch {
     struct peer_fetch_config config;
@@ -69,6 +70,18 @@ static void on_body(void *ctx, struct peer_link *link, struct bytes piece)
         url_failed(self, ERR_SYNTAX);
 }
 
+/* 0: there is none. */
+static uint64_t index_parse(struct bytes text)
+{
+    uint64_t index = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (i == INDEX_DIGITS_MAX || text.data[i] < '0' || text.data[i] > '9')
+            return 0;
+        index = index * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    return index;
+}
+
 static err parse(struct peer_fetch *self, struct peer_link *link, struct peer_fetch_result *result)
 {
     if (peer_link_status(link) != 200)
@@ -82,6 +95,7 @@ static err parse(struct peer_fetch *self, struct peer_link *link, struct peer_fe
                    : ERR_SYNTAX;
     }
     TRY(id_parse(peer_link_header(link, "X-Etcd-Cluster-ID"), &result->cluster_id));
+    result->applied_index = index_parse(peer_link_header(link, "X-Raft-Index"));
     return peer_members_parse(buf_bytes(&self->answer), &self->arena, &result->members,
                               &result->member_count);
 }

@@ -20,6 +20,7 @@ struct peer_fetch_result {
     uint64_t cluster_id;          /* members: of X-Etcd-Cluster-ID */
     const struct member *members; /* ascending id */
     size_t member_count;
+    uint64_t applied_index;   /* members: as of which entry; 0: not said, as etcd does not */
     char server_version[32];  /* version: "3.7.1" */
     char cluster_version[32]; /* "3.7.0" or "not_decided" */
     bool downgrading;

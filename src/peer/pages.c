@@ -8,7 +8,8 @@
 
 void peer_serve_members(struct peers *self, struct http_exchange *exchange)
 {
-    const struct membership *members = self->handler.view(self->ctx)->members;
+    const struct replica_view *view = self->handler.view(self->ctx);
+    const struct membership *members = view->members;
     struct buf page;
     buf_init(&page, PAGE_BYTES_MAX);
     err e = buf_append(&page, BYTES_LIT("["));
@@ -21,7 +22,7 @@ void peer_serve_members(struct peers *self, struct http_exchange *exchange)
     if (err_ok(e))
         e = buf_append(&page, BYTES_LIT("]\n"));
     if (err_ok(e))
-        peer_serve_body(self, exchange, 200, JSON, buf_bytes(&page));
+        peer_serve_body_at(self, exchange, view->applied_index, JSON, buf_bytes(&page));
     else
         peer_serve_text(self, exchange, 500, "the list of members is too long");
     buf_done(&page);

@@ -214,6 +214,9 @@ void peer_say_refused(struct peers *self, uint64_t from, const char *detail);
 void peer_serve_method_not_allowed(struct http_exchange *exchange, const char *allow);
 void peer_serve_body(struct peers *self, struct http_exchange *exchange, unsigned status,
                      const char *content_type, struct bytes body);
+/* 200, of what was so as of this entry: in X-Raft-Index, as etcd's v2 pages have it. */
+void peer_serve_body_at(struct peers *self, struct http_exchange *exchange, uint64_t index,
+                        const char *content_type, struct bytes body);
 
 /* ── pages.c ── */
 /* The list of members, as GET /members has it. */

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,10 +41,16 @@ static struct peers *peers_of(void *link)
 /* ---- Answers ---------------------------------------------------------------------------- */
 
 static void respond(struct peers *self, struct http_exchange *exchange, unsigned status,
-                    const char *content_type, struct bytes body, bool is_error)
+                    const char *content_type, struct bytes body, bool is_error, uint64_t index)
 {
     struct http_header headers[HEADERS_OWN_MAX];
+    char index_text[24];
     size_t n = 0;
+    if (index) {
+        int len = snprintf(index_text, sizeof(index_text), "%" PRIu64, index);
+        headers[n++] =
+            (struct http_header){BYTES_LIT("X-Raft-Index"), bytes_of(index_text, (size_t)len)};
+    }
     headers[n++] =
         (struct http_header){BYTES_LIT("X-Etcd-Cluster-ID"), bytes_str(self->cluster_text)};
     headers[n++] =
@@ -62,7 +69,13 @@ static void respond(struct peers *self, struct http_exchange *exchange, unsigned
 void peer_serve_body(struct peers *self, struct http_exchange *exchange, unsigned status,
                      const char *content_type, struct bytes body)
 {
-    respond(self, exchange, status, content_type, body, false);
+    respond(self, exchange, status, content_type, body, false, 0);
+}
+
+void peer_serve_body_at(struct peers *self, struct http_exchange *exchange, uint64_t index,
+                        const char *content_type, struct bytes body)
+{
+    respond(self, exchange, 200, content_type, body, false, index);
 }
 
 void peer_serve_text(struct peers *self, struct http_exchange *exchange, unsigned status,
@@ -71,7 +84,7 @@ void peer_serve_text(struct peers *self, struct http_exchange *exchange, unsigne
     char line[256];
     int n = snprintf(line, sizeof(line), "%s\n", text);
     CHECK(n > 0 && (size_t)n < sizeof(line));
-    respond(self, exchange, status, TEXT_PLAIN, bytes_of(line, (size_t)n), true);
+    respond(self, exchange, status, TEXT_PLAIN, bytes_of(line, (size_t)n), true, 0);
 }
 
 void peer_serve_method_not_allowed(struct http_exchange *exchange, const char *allow)
@@ -89,7 +102,7 @@ void peer_serve_method_not_allowed(struct http_exchange *exchange, const char *a
 void peer_serve_removed(struct peers *self, struct http_exchange *exchange)
 {
     respond(self, exchange, 403, "application/json",
-            BYTES_LIT("{\"message\":\"cannot process message from removed member\"}"), true);
+            BYTES_LIT("{\"message\":\"cannot process message from removed member\"}"), true, 0);
 }
 
 void peer_say_refused(struct peers *self, uint64_t from, const char *detail)

@@ -299,6 +299,9 @@ struct joined {
     uint64_t member_id, cluster_id;
     uint64_t known_as;  /* by the first who knows our URLs */
     bool contradicted;  /* by another one, under another id */
+    uint64_t index;     /* members are as of this entry; 0: not said, as etcd does not */
+    uint64_t newest;    /* the greatest that was said, */
+    uint64_t newest_as; /* and whom that one knows by our URLs */
     err refused;        /* by the first to have refused, */
     const char *reason; /* and why */
 };
@@ -318,6 +321,10 @@ static void join_by(const struct join *self, struct text_list url, struct joined
         uint64_t id = known_as(self, answer.members);
         joined->contradicted |= id && joined->known_as && id != joined->known_as;
         joined->known_as = joined->known_as ? joined->known_as : id;
+        if (answer.result.applied_index > joined->newest) {
+            joined->newest = answer.result.applied_index;
+            joined->newest_as = id;
+        }
         if (!joined->members)
             e = check_members(self, answer.members, answer.result.cluster_id, &joined->member_id,
                               &reason);
@@ -325,6 +332,7 @@ static void join_by(const struct join *self, struct text_list url, struct joined
     if (err_ok(e) && !joined->members) {
         joined->members = answer.members;
         joined->cluster_id = answer.result.cluster_id;
+        joined->index = answer.result.applied_index;
         return;
     }
     membership_free(answer.members);
@@ -337,7 +345,8 @@ static void join_by(const struct join *self, struct text_list url, struct joined
 /* A member that lags may not know of us yet, and be behind for as long as we are missing. So each
  * is asked until one has us; else the first to have refused says why. The others are asked too: one
  * that lags, or was removed and has not heard of it, may know who had our URLs before us. Nothing
- * tells which of two ids is the newer one, and nobody may come back under the older. */
+ * tells which of two ids is the newer one, and nobody may come back under the older. Where it alone
+ * knows our URLs, one that has applied more, and does not, tells that it lags: we are to come. */
 err join_existing(const struct join *self, struct membership **ret_members, uint64_t *ret_member_id,
                   uint64_t *ret_cluster_id, const char **ret_reason)
 {
@@ -348,13 +357,17 @@ err join_existing(const struct join *self, struct membership **ret_members, uint
                                 "retrieve cluster information from the given URLs"};
     for (size_t i = 0; i < urls.count; i++)
         join_by(self, (struct text_list){urls.items + i, 1}, &joined);
-    if (joined.members && joined.contradicted) {
+    bool lags =
+        joined.index && joined.newest > joined.index && joined.newest_as != joined.member_id;
+    if (joined.members && (joined.contradicted || lags)) {
         membership_free(joined.members);
         joined.members = NULL;
         joined.refused = ERR_MISMATCH;
-        joined.reason =
-            "members know our peer URLs under different ids: one of them lags, or was "
-            "removed and has not heard of it";
+        joined.reason = joined.contradicted
+                            ? "members know our peer URLs under different ids: one of them lags, "
+                              "or was removed and has not heard of it"
+                            : "who knows our peer URLs lags behind another member, which does not "
+                              "know them: they may be those of a member that was removed";
     }
     *ret_reason = joined.reason;
     if (!joined.members)

@@ -113,6 +113,7 @@ err member_join_ask(void *ctx, enum peer_fetch_what what, struct text_list urls,
     const struct replica_view *view = member_view_enter(whom);
     char version[CLUSTER_VERSION_TEXT_MAX];
     ret_result->cluster_id = view->cluster_id;
+    ret_result->applied_index = view->applied_index;
     (void)snprintf(ret_result->cluster_version, sizeof(ret_result->cluster_version), "%s",
                    cluster_version_text(view->version, version));
     if (what == PEER_FETCH_MEMBERS)

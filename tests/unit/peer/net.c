@@ -164,6 +164,7 @@ void node_init(struct node *self, struct net *net, const struct node_config *con
     self->members = membership_new();
     self->view.members = self->members;
     self->view.version = (struct cluster_version){3, 7};
+    self->view.applied_index = 31;
     self->listener = listen_on_loopback(net, accepted, self, self->url);
     const char *urls[] = {self->url};
     assert_ok(

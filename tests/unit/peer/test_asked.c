@@ -29,6 +29,7 @@ static void test_pages(void **state)
         {"POST /version HTTP/1.1\r\n" HEAD "\r\n", "HTTP/1.1 405 ", "Allow: GET"},
         {"GET /members HTTP/1.1\r\n" HEAD "\r\n", "HTTP/1.1 200 ", "[{\"id\":161,\"peerURLs\":["},
         {"GET /members HTTP/1.1\r\n" HEAD "\r\n", "HTTP/1.1 200 ", "X-Etcd-Cluster-ID: cafe"},
+        {"GET /members HTTP/1.1\r\n" HEAD "\r\n", "HTTP/1.1 200 ", "X-Raft-Index: 31\r\n"},
         {"GET /members/x HTTP/1.1\r\n" HEAD "\r\n", "HTTP/1.1 404 ", "404 page not found\n"},
         {"POST /members/hashkv HTTP/1.1\r\n" HEAD "\r\n", "HTTP/1.1 405 ", "Allow: GET"},
         {"GET /members/hashkv HTTP/1.1\r\n" HEAD "\r\n", "HTTP/1.1 400 ",
@@ -249,7 +250,7 @@ static void test_slow_post(void **state)
 struct found {
     bool done;
     err error;
-    uint64_t cluster_id;
+    uint64_t cluster_id, applied_index;
     size_t count;
     char version[32];
 };
@@ -261,6 +262,7 @@ static void on_found(void *ctx, err error, const struct peer_fetch_result *resul
     found->error = error;
     found->cluster_id = result->cluster_id;
     found->count = result->member_count;
+    found->applied_index = result->applied_index;
     snprintf(found->version, sizeof(found->version), "%s", result->server_version);
 }
 
@@ -292,6 +294,7 @@ static void test_fetch(void **state)
     assert_ok(found.error);
     assert_true(found.cluster_id == CLUSTER);
     assert_int_equal(found.count, 2);
+    assert_int_equal(found.applied_index, 31);
     found = fetch(PEER_FETCH_VERSION, urls, 2);
     assert_ok(found.error);
     assert_string_equal(found.version, "3.7.1");
