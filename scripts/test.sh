@@ -25,7 +25,7 @@ for argument; do
     esac
 done
 
-tidy_budget_s=180
+tidy_budget_s=150
 passed=0
 failed=0
 skipped=0
