@@ -4,7 +4,8 @@
  *
  *     main.c      seeds, child processes, counting
  *     sim.c       the clock and its events
- *     nemesis.c   what a seed decides: sizes, rates, what breaks when
+ *     plan.c      what a seed decides: sizes, rates, profiles
+ *     nemesis.c   what breaks when
  *     shrink.c    which of the faults a failure needs
  *     member.c    one member: boot, stages, passes, its ends
  *     network.c   messages between members
