@@ -231,9 +231,8 @@ static void order_new(void)
     size_t news = 0, old = in_order.count;
     for (const struct metric *m = first; m != in_order.newest; m = m->next)
         news++;
-    for (size_t i = 0; i < news; i++)
-        in_order.all = array_grow(in_order.all, old + i, &in_order.cap, sizeof(void *));
     for (const struct metric *m = first; m != in_order.newest; m = m->next) {
+        in_order.all = array_grow(in_order.all, in_order.count, &in_order.cap, sizeof(void *));
         if (news <= old)
             order_one(m);
         else

@@ -313,6 +313,23 @@ static void defragment_seals_and_cleans(void **state)
     free(fixture);
 }
 
+/* Flips a bit in a record; its file's name is given back. */
+static void record_rots(const struct fixture *fixture, const struct segment *segment, uint32_t row,
+                        char name[SEGMENT_NAME_BYTES])
+{
+    char path[200];
+    segment_name_print(&segment->name, ".seg", name);
+    (void)snprintf(path, sizeof(path), "%s/%s", fixture->dir, name);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    long at = (long)segment_row_at(segment, row)->offset8 * 8 + 50;
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 4, file), byte ^ 4);
+    assert_int_equal(fclose(file), 0);
+}
+
 /* A damaged record in what is cleaned: said with its place, nothing lost or laundered. */
 static void cleaning_does_not_launder_rot(void **state)
 {
@@ -320,20 +337,14 @@ static void cleaning_does_not_launder_rot(void **state)
     fixture_changes(fixture, 1500);
     sync_now(fixture);
     const struct segment *first = revlog_table(fixture->log)->segments[0];
-    char path[200], name[SEGMENT_NAME_BYTES];
-    segment_name_print(&first->name, ".seg", name);
-    (void)snprintf(path, sizeof(path), "%s/%s", fixture->dir, name);
+    char name[SEGMENT_NAME_BYTES];
     fixture_sweep(fixture, 1400);
     /* the last record of it that is not dead */
     uint64_t seq = first->name.last;
     while (fixture->model.changes[seq].dead && fixture->model.changes[seq].kind == MVCC_PUT)
         seq--;
     assert_true(seq >= first->name.first);
-    uint32_t row = segment_row_find(first, seq);
-    FILE *file = fopen(path, "r+");
-    fseek(file, (long)segment_row_at(first, row)->offset8 * 8 + 50, SEEK_SET);
-    fputc(0x55, file);
-    fclose(file);
+    record_rots(fixture, first, segment_row_find(first, seq), name);
     bool told = false;
     for (bool more = true; more;) {
         more = stage_store_begin(fixture->store) || stage_store_work(fixture->store);
@@ -359,26 +370,6 @@ static void cleaning_does_not_launder_rot(void **state)
     free(fixture);
 }
 
-/* Flips a bit in the newest record; returns its file's name. */
-static void newest_rots(struct fixture *fixture, char name[SEGMENT_NAME_BYTES])
-{
-    const struct segment_table *table = revlog_table(fixture->log);
-    const struct segment *last = table->segments[table->count - 1];
-    uint32_t row = segment_row_count(last) - 1;
-    assert_int_equal(segment_row_seq(last, row), fixture->model.seq);
-    segment_name_print(&last->name, ".seg", name);
-    char path[200];
-    (void)snprintf(path, sizeof(path), "%s/%s", fixture->dir, name);
-    FILE *file = fopen(path, "r+");
-    assert_non_null(file);
-    long at = (long)segment_row_at(last, row)->offset8 * 8 + 50;
-    assert_int_equal(fseek(file, at, SEEK_SET), 0);
-    int byte = fgetc(file);
-    assert_int_equal(fseek(file, at, SEEK_SET), 0);
-    assert_int_equal(fputc(byte ^ 4, file), byte ^ 4);
-    assert_int_equal(fclose(file), 0);
-}
-
 /* No frame says that the newest flush was durable, so that damage in it passes for a torn write,
  * and the log replays what is lost: but not where a cleaning has let go of what that superseded. */
 static void rot_in_what_a_cleaning_relied_on_is_refused(void **state)
@@ -396,7 +387,11 @@ static void rot_in_what_a_cleaning_relied_on_is_refused(void **state)
             assert_true(fixture_assert_log(fixture, fixture->model.seq) > 500);
         }
         char name[SEGMENT_NAME_BYTES];
-        newest_rots(fixture, name);
+        const struct segment_table *table = revlog_table(fixture->log);
+        const struct segment *last = table->segments[table->count - 1];
+        uint32_t newest = segment_row_count(last) - 1;
+        assert_int_equal(segment_row_seq(last, newest), fixture->model.seq);
+        record_rots(fixture, last, newest, name);
         fixture_close(fixture);
         struct revlog_fault fault;
         err e = fixture_try_open(fixture, &fault);
