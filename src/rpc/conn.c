@@ -187,7 +187,15 @@ bool rpc_conn_wants_read(const struct rpc_conn *self)
 {
     if (self->closing || self->failed || self->read_end)
         return false;
-    return self->protocol != CONN_HTTP1 || h1_server_wants_read(self->h1);
+    switch (self->protocol) {
+    case CONN_HTTP2:
+        return h2_server_wants_read(self->h2);
+    case CONN_HTTP1:
+        return h1_server_wants_read(self->h1);
+    case CONN_SNIFFING:
+    default:
+        return true;
+    }
 }
 
 /* ---- output ----------------------------------------------------------------------------- */

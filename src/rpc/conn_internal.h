@@ -82,7 +82,6 @@ struct rpc_call {
     nghttp2_rcbuf *head[HEAD_COUNT];
     struct h2_field *fields; /* all fields, kept only where the call may become an exchange */
     unsigned field_count, field_cap;
-    size_t head_bytes;
     struct bytes service, method;
     struct wheel_timer deadline;
     uint64_t deadline_ms;
@@ -149,6 +148,7 @@ struct h2_server {
 void h2_server_new(struct rpc_conn *conn);
 void h2_server_free(struct h2_server *self);
 void h2_server_read(struct h2_server *self, struct bytes in);
+bool h2_server_wants_read(const struct h2_server *self);
 /* Delivers what the streams have to tell. */
 void h2_server_deliver(struct h2_server *self);
 void h2_server_shutdown(struct h2_server *self);

@@ -94,6 +94,8 @@ void exchange_from_call(struct rpc_call *call)
     self->stream.remote_closed = call->stream.remote_closed;
     self->stream.inbox = call->stream.inbox;
     call->stream.inbox = (struct inbox){0};
+    self->stream.head_bytes = call->stream.head_bytes;
+    call->stream.head_bytes = 0;
     self->has_body = true;
     call_free(call);
     (void)nghttp2_session_set_stream_user_data(link->session, self->stream.id, &self->stream);

@@ -212,12 +212,19 @@ static void settle(struct h1_server *self)
     exchange_close(exchange);
 }
 
-/* Parses until the input ends, a request waits for its answer, or nothing more can be read.
- * Returns what is left. */
+/* The next request waits until the client has taken most of the answers before it. */
+static bool unread_wait(const struct h1_server *self)
+{
+    const struct rpc_conn *conn = self->conn;
+    return !self->exchange && conn->out.bytes >= conn->pool->limits.call_unsent_bytes_max;
+}
+
+/* Parses until the input ends, a request waits for its answer or for room, or nothing more can be
+ * read. Returns what is left. */
 static struct bytes parse(struct h1_server *self, struct bytes in)
 {
     struct rpc_conn *conn = self->conn;
-    while (in.len > 0 && !conn->closing &&
+    while (in.len > 0 && !conn->closing && !unread_wait(self) &&
            !(self->exchange && (self->whole || self->exchange->paused))) {
         if (self->whole) {
             self->whole = false;

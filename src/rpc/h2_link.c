@@ -165,6 +165,7 @@ void h2_stream_done(struct h2_stream *self)
         link->last_used = NULL;
     link->unsent_bytes -= outbox_held(&self->outbox);
     link->partial_bytes -= self->inbox_counted;
+    link->head_bytes -= self->head_bytes;
     outbox_done(&self->outbox, link->pool);
     inbox_done(&self->inbox);
 }

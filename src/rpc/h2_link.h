@@ -27,6 +27,7 @@ struct h2_link {
     struct list work;          /* those with something to tell, h2_stream.work */
     size_t unsent_bytes;       /* held in outboxes */
     size_t partial_bytes;      /* in inboxes */
+    size_t head_bytes;         /* of the header lists of streams that are open */
     uint32_t announce_streams; /* put into the first SETTINGS; UINT32_MAX: not */
     bool settings_went;        /* the first SETTINGS are in the output */
     bool sent_headers_or_data; /* since whoever looks cleared it (ping strikes) */
@@ -43,6 +44,7 @@ struct h2_stream {
     struct outbox outbox;
     struct inbox inbox;
     size_t inbox_counted; /* of its bytes in link->partial_bytes */
+    size_t head_bytes;    /* in link->head_bytes */
     uint64_t progress_ms; /* bytes were last framed, or first put */
     uint32_t close_error; /* of RST_STREAM or GOAWAY; valid when closed */
     bool with_body;       /* a data source was submitted */

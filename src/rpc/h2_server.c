@@ -67,8 +67,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
     if (!call || call->stream.id != frame->hd.stream_id || call->head_too_long)
         return 0;
     struct bytes key = rcbuf_bytes(name);
-    call->head_bytes += key.len + rcbuf_bytes(value).len + 32;
-    if (call->head_bytes > self->conn->pool->limits.header_list_bytes_max) {
+    size_t bytes = key.len + rcbuf_bytes(value).len + 32;
+    call->stream.head_bytes += bytes;
+    self->link.head_bytes += bytes;
+    if (call->stream.head_bytes > self->conn->pool->limits.header_list_bytes_max) {
         call->head_too_long = true;
         return 0;
     }
@@ -93,7 +95,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     uint32_t most = limits->streams_announced < limits->streams_max ? limits->streams_announced
                                                                     : limits->streams_max;
     if (conn->open_count >= most || self->link.unsent_bytes > limits->conn_unsent_bytes_max ||
-        conn->closing) {
+        self->link.head_bytes > limits->heads_bytes_max || conn->closing) {
         return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                          NGHTTP2_REFUSED_STREAM) == 0
                    ? 0
@@ -123,7 +125,7 @@ static void go_away(struct h2_server *self, uint32_t error, struct bytes why)
     conn_close_soon(self->conn);
 }
 
-static void count_control(struct h2_server *self)
+static void count_control(struct h2_server *self, uint32_t cost)
 {
     const struct rpc_limits *limits = &self->conn->pool->limits;
     uint64_t now_ms = pool_now_ms(self->conn->pool);
@@ -134,8 +136,8 @@ static void count_control(struct h2_server *self)
             tokens < limits->control_burst ? (uint32_t)tokens : limits->control_burst;
         self->control_refill_ms = now_ms;
     }
-    if (self->control_tokens > 0)
-        self->control_tokens--;
+    if (self->control_tokens >= cost)
+        self->control_tokens -= cost;
     else if (!self->conn->closing)
         go_away(self, NGHTTP2_ENHANCE_YOUR_CALM, BYTES_LIT("too_many_control_frames"));
 }
@@ -203,7 +205,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     case NGHTTP2_DATA:
         if (!end) {
             if (frame->hd.length == 0)
-                count_control(self);
+                count_control(self, 1);
             return 0;
         }
         stream = self->link.last_used;
@@ -214,7 +216,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         return 0;
     case NGHTTP2_PING:
         if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
-            count_control(self);
+            count_control(self, 1);
             police_ping(self);
         } else if (memcmp(frame->ping.opaque_data, shutdown_ping, sizeof(shutdown_ping)) == 0 &&
                    self->conn->shutdown) {
@@ -222,8 +224,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         }
         return 0;
     case NGHTTP2_SETTINGS:
+        count_control(self, 1 + self->conn->open_count / 100);
+        return 0;
     case NGHTTP2_PRIORITY:
-        count_control(self);
+        count_control(self, 1);
         return 0;
     default:
         return 0;
@@ -314,6 +318,12 @@ void h2_server_read(struct h2_server *self, struct bytes in)
         /* FLOODED, BAD_CLIENT_MAGIC and the like: what is queued may still tell the peer. */
         conn_close_soon(self->conn);
     }
+}
+
+bool h2_server_wants_read(const struct h2_server *self)
+{
+    return nghttp2_session_get_outbound_queue_size(self->link.session) <
+           self->conn->pool->limits.queued_frames_max;
 }
 
 void h2_server_deliver(struct h2_server *self)

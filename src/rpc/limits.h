@@ -19,16 +19,21 @@ struct rpc_limits {
                                      streams; above it REFUSED_STREAM */
     size_t header_list_bytes_max; /* one header list, names + values + 32 each: HPACK bombs; above
                                      it RST_STREAM FRAME_SIZE_ERROR; for HTTP/1.1 431 */
-    size_t window_bytes;        /* a stream's receive window until its message's length is known */
-    size_t partial_bytes_max;   /* messages of one connection that have begun to arrive: slow
-                                   senders' memory; above it the call ends ResourceExhausted */
-    uint32_t reset_burst;       /* RST_STREAM frames at once (rapid reset) … */
-    uint32_t reset_per_s;       /* … and a second; above: GOAWAY */
-    uint32_t control_burst;     /* SETTINGS, PING, PRIORITY and empty DATA frames at once … */
-    uint32_t control_per_s;     /* … and a second: floods; above: GOAWAY ENHANCE_YOUR_CALM */
-    uint32_t continuations_max; /* CONTINUATION frames after one HEADERS; above: GOAWAY */
+    size_t heads_bytes_max; /* header lists of one connection's open calls, counted as above: above
+                               it REFUSED_STREAM */
+    size_t window_bytes;    /* a stream's receive window until its message's length is known */
+    size_t partial_bytes_max; /* messages of one connection that have begun to arrive: slow
+                                 senders' memory; above it the call ends ResourceExhausted */
+    uint32_t reset_burst;     /* RST_STREAM frames at once (rapid reset) … */
+    uint32_t reset_per_s;     /* … and a second; above: GOAWAY */
+    uint32_t control_burst; /* SETTINGS, PING, PRIORITY and empty DATA frames at once … (SETTINGS
+                               count once more for each hundred streams, which they all touch) */
+    uint32_t control_per_s; /* … and a second: floods; above: GOAWAY ENHANCE_YOUR_CALM */
+    uint32_t continuations_max;    /* CONTINUATION frames after one HEADERS; above: GOAWAY */
     uint32_t settings_entries_max; /* entries of one SETTINGS frame; above: GOAWAY */
     uint32_t acks_max;             /* SETTINGS and PING acks waiting in the output; above: closed */
+    uint32_t queued_frames_max;    /* frames but DATA that wait for the socket: who asks without
+                                      reading    what comes back; from there on it is not read from */
 
     /* Output. */
     size_t slice_bytes;           /* output made ahead of the socket, per connection */

@@ -322,6 +322,95 @@ static void test_many_streams(void **state)
     assert_int_equal(pair.begun, 50);
 }
 
+/* Who asks and does not read what comes back is no longer read from. */
+static void ask_without_reading(const char *path)
+{
+    again();
+    raw_preface(&raw, 0, 0);
+    memory_at_most = 0;
+    unsigned id = 1;
+    for (; id < 2 * 300000 && rpc_conn_wants_read(pair.conn); id += 2) {
+        raw_request(&raw, END_HEADERS | END_STREAM, id, path, BYTES_NONE);
+        if (raw.to.len > 60000) {
+            raw_feed(&raw, &pair, false);
+            watch_memory();
+        }
+    }
+    assert_false(rpc_conn_wants_read(pair.conn));
+    assert_false(rpc_conn_finished(pair.conn));
+    assert_true(memory_at_most < 20 << 20);
+    raw_take(&raw, &pair);
+    assert_true(rpc_conn_wants_read(pair.conn));
+    assert_int_equal(rpc_conn_open_count(pair.conn), limits.streams_max == 50 ? 50 : 0);
+}
+
+static void test_refused_and_unread(void **state)
+{
+    limits.streams_max = 50;
+    ask_without_reading("/test.Echo/Hold");
+    limits.streams_max = 100000;
+    ask_without_reading("/test.Echo/Nothing");
+}
+
+static void test_large_heads(void **state)
+{
+    raw_preface(&raw, 0, 0);
+    uint8_t *block = malloc(1 << 16);
+    uint8_t *agent = calloc(1, 60000);
+    memset(agent, 'a', 60000);
+    struct bytes field = raw_field(block, "user-agent", bytes_of(agent, 60000));
+    memory_at_most = 0;
+    unsigned id = 1;
+    for (; id < 2 * 2000; id += 2) {
+        /* A frame takes 16 KiB. */
+        raw_request(&raw, 0, id, "/test.Echo/Stream", bytes_of(field.data, 16000));
+        for (size_t at = 16000; at < field.len; at += 16000) {
+            struct bytes rest = bytes_skip(field, at);
+            bool last = rest.len <= 16000;
+            raw_frame(&raw, CONTINUATION, last ? END_HEADERS : 0, id,
+                      bytes_of(rest.data, last ? rest.len : 16000));
+        }
+        raw_feed(&raw, &pair, true);
+        watch_memory();
+    }
+    struct raw_seen seen;
+    unsigned refused = 0;
+    while (raw_next(&raw, RST_STREAM, &seen))
+        refused += raw_u32(&seen, 0) == REFUSED;
+    assert_in_range(refused, 850, 950);
+    assert_int_equal(pair.begun + refused, 2000);
+    assert_true(memory_at_most < limits.heads_bytes_max + (8 << 20));
+    /* Who goes makes room. */
+    raw_u32_frame(&raw, RST_STREAM, 1, 8);
+    raw_u32_frame(&raw, RST_STREAM, 3, 8);
+    raw_feed(&raw, &pair, true);
+    raw_request(&raw, END_HEADERS, id, "/test.Echo/Stream", BYTES_NONE);
+    raw_feed(&raw, &pair, true);
+    assert_int_equal(pair.begun + refused, 2001);
+    free(block);
+    free(agent);
+}
+
+/* Each change of the windows' size is work for all open streams. */
+static void test_settings_of_many_streams(void **state)
+{
+    raw_preface(&raw, 0, 0);
+    for (unsigned id = 1; id < 2 * 8000; id += 2)
+        raw_request(&raw, END_HEADERS, id, "/test.Echo/Stream", BYTES_NONE);
+    raw_feed(&raw, &pair, true);
+    assert_int_equal(rpc_conn_open_count(pair.conn), 8000);
+    uint8_t entry[6] = {0, 4 /* INITIAL_WINDOW_SIZE */};
+    unsigned sent = 0;
+    for (; sent < 20000 && !rpc_conn_finished(pair.conn); sent++) {
+        entry[5] = (uint8_t)sent;
+        raw_frame(&raw, SETTINGS, 0, 0, bytes_of(entry, sizeof(entry)));
+        raw_feed(&raw, &pair, true);
+    }
+    /* A client that measures its bandwidth changes it some twenty times. */
+    assert_in_range(sent, 50, 500);
+    expect_goaway(ENHANCE_YOUR_CALM, "too_many_control_frames");
+}
+
 static struct bytes gzip_message(size_t len, uint8_t *space, size_t cap)
 {
     struct libdeflate_compressor *gzip = libdeflate_alloc_compressor(9);
@@ -504,15 +593,27 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_rapid_reset),      TEST(test_ping_strikes),
-        TEST(test_pings_after_data), TEST(test_control_floods),
-        TEST(test_settings_entries), TEST(test_continuations),
-        TEST(test_header_list),      TEST(test_slow_header),
-        TEST(test_slow_preface),     TEST(test_idle_pool),
-        TEST(test_zero_window),      TEST(test_half_messages),
-        TEST(test_many_streams),     TEST(test_gzip),
-        TEST(test_refused_heads),    TEST(test_torn_message),
-        TEST(test_garbage),          TEST(test_unary_runs_before_half_close),
+        TEST(test_rapid_reset),
+        TEST(test_ping_strikes),
+        TEST(test_pings_after_data),
+        TEST(test_control_floods),
+        TEST(test_settings_entries),
+        TEST(test_continuations),
+        TEST(test_header_list),
+        TEST(test_slow_header),
+        TEST(test_slow_preface),
+        TEST(test_idle_pool),
+        TEST(test_zero_window),
+        TEST(test_half_messages),
+        TEST(test_many_streams),
+        TEST(test_refused_and_unread),
+        TEST(test_large_heads),
+        TEST(test_settings_of_many_streams),
+        TEST(test_gzip),
+        TEST(test_refused_heads),
+        TEST(test_torn_message),
+        TEST(test_garbage),
+        TEST(test_unary_runs_before_half_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

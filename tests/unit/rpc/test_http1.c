@@ -134,6 +134,26 @@ static void test_pipeline_is_bounded(void **state)
     assert_int_equal(pages.complete, sent + 1);
 }
 
+/* Who asks and does not read the answers is no longer read from; nothing is lost. */
+static void test_unread_answers_are_bounded(void **state)
+{
+    struct bytes ask = BYTES_LIT("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    struct buf asks;
+    buf_init(&asks, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        assert_true(err_ok(buf_append(&asks, ask)));
+    unsigned sent = 0;
+    for (; rpc_conn_wants_read(pair.conn) && sent < 1000000; sent += 1000)
+        rpc_conn_read(pair.conn, buf_bytes(&asks), pair.now_ms);
+    assert_in_range(sent, 1000, 10000);
+    assert_true(rpc_conn_unsent_bytes(pair.conn) < limits.call_unsent_bytes_max + 4096);
+    hear(SIZE_MAX);
+    assert_true(rpc_conn_wants_read(pair.conn));
+    assert_int_equal(pages.complete, sent);
+    assert_int_equal(heard.len, sent * strlen(HELLO));
+    buf_done(&asks);
+}
+
 static void test_bodies(void **state)
 {
     struct bytes chunked = BYTES_LIT(
@@ -634,6 +654,7 @@ int main(void)
         TEST(test_get),
         TEST(test_pipelined),
         TEST(test_pipeline_is_bounded),
+        TEST(test_unread_answers_are_bounded),
         TEST(test_bodies),
         TEST(test_heads),
         TEST(test_chunks),
