@@ -702,6 +702,7 @@ err front_new(const struct front_config *config, struct front **ret_front)
     if (!self)
         return ERR_LIMIT;
     self->config = *config;
+    self->sort_room.max_bytes = FRONT_SORT_BYTES_MAX;
     struct rpc_limits limits = front_limits(config);
     self->pool = rpc_pool_new(&limits, io_loop_now_ms(config->loop));
     list_init(&self->conns);

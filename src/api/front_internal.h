@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "io/socket.h"
+#include "mvcc/range.h"
 #include "mvcc/view.h"
 #include "mvcc/view_pin.h"
 #include "rpc/conn.h"
@@ -19,6 +20,8 @@
 /* Messages larger than a stream's window that are on their way. */
 #define FRONT_RESERVED_BYTES_MAX ((size_t)64 << 20)
 #define FRONT_REQUEST_BYTES_MAX  ((size_t)256 << 20)
+/* What sorted ranges collect before the first item can be given; beyond it they fail. */
+#define FRONT_SORT_BYTES_MAX ((size_t)256 << 20)
 /* Of one connection: so that one client cannot take all of it. */
 #define CONN_REQUESTS_MAX      8192
 #define CONN_REQUEST_BYTES_MAX ((size_t)64 << 20)
@@ -132,6 +135,7 @@ struct front {
     struct list reserving;
     size_t reserved_bytes;
     struct list jobs;
+    struct mvcc_range_room sort_room;
     struct io_stage replies_stage, clients_stage, output_stage;
     struct io_timer timer; /* the pool's deadlines */
     struct watch_front *watch;

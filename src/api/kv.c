@@ -43,7 +43,8 @@ void kv_propose(struct request *request, unsigned field,
 
 /* ── Range ──────────────────────────────────────────────────────────────────────────────────── */
 
-struct mvcc_range_options kv_range_options(const Etcdserverpb__RangeRequest *range)
+struct mvcc_range_options kv_range_options(struct front *front,
+                                           const Etcdserverpb__RangeRequest *range)
 {
     return (struct mvcc_range_options){
         .span = mvcc_span_of(bytes_pb(range->key), bytes_pb(range->range_end)),
@@ -56,6 +57,7 @@ struct mvcc_range_options kv_range_options(const Etcdserverpb__RangeRequest *ran
         .max_create_revision = range->max_create_revision,
         .keys_only = range->keys_only,
         .count_only = range->count_only,
+        .room = &front->sort_room,
     };
 }
 
@@ -110,7 +112,7 @@ static void range_read(struct request *request)
     struct walk_answer *ctx = ARENA_NEW(&request->arena, struct walk_answer);
     ctx->header = request_header(request, view, view->mvcc->revision);
     struct answer *answer = answer_new(request);
-    struct mvcc_range_options options = kv_range_options(range);
+    struct mvcc_range_options options = kv_range_options(request->front, range);
     ctx->walk = answer_walk(answer, &options, seq, 2);
     answer_start(answer, compose_range, ctx);
 }

@@ -27,7 +27,8 @@ bool kv_txn_is_read_only(const Etcdserverpb__TxnRequest *txn);
 /* All its ranges are serializable (true where there is none): it needs no barrier. */
 bool kv_txn_is_serializable(const Etcdserverpb__TxnRequest *txn);
 
-struct mvcc_range_options kv_range_options(const Etcdserverpb__RangeRequest *range);
+struct mvcc_range_options kv_range_options(struct front *front,
+                                           const Etcdserverpb__RangeRequest *range);
 
 /* Proposes canonical bytes as that field of InternalRaftRequest. */
 void kv_propose_body(struct request *request, unsigned field, struct bytes body,

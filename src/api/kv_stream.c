@@ -108,8 +108,8 @@ static bool stream_job(struct request *request)
 {
     struct range_stream *self = request->data;
     struct front *front = request->front;
-    if (request->call && !rpc_call_writable(request->call)) {
-        list_remove(&request->node); /* until call_writable */
+    if (!request_writable(request)) {
+        list_remove(&request->node); /* until it is again */
         return true;
     }
     bool full = false, end = false;
@@ -144,7 +144,7 @@ static void stream_begin(struct request *request)
         return;
     }
     metric_add(&op_ranges, 1);
-    struct mvcc_range_options options = kv_range_options(range);
+    struct mvcc_range_options options = kv_range_options(front, range);
     mvcc_range_init(&self->range, &options, seq);
     self->header = request_header(request, view, view->mvcc->revision);
     self->chunk_keys = FIRST_CHUNK_KEYS;

@@ -33,7 +33,7 @@ static void plan_txn(struct answer *answer, const Etcdserverpb__TxnRequest *txn,
 static void plan_range(struct answer *answer, const Etcdserverpb__RangeRequest *range,
                        struct txn_part *part)
 {
-    struct mvcc_range_options options = kv_range_options(range);
+    struct mvcc_range_options options = kv_range_options(answer_request(answer)->front, range);
     part->field = RESPONSE_RANGE;
     part->walk = answer_walk(answer, &options, part->op->seq, 2);
 }

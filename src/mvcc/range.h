@@ -31,6 +31,11 @@ enum mvcc_target {
     MVCC_TARGET_VALUE
 };
 
+/* What the references of several sorted walks may take together. Thread: that of the walks. */
+struct mvcc_range_room {
+    size_t used_bytes, max_bytes;
+};
+
 struct mvcc_range_options {
     struct mvcc_span span; /* bytes lent until mvcc_range_done */
     int64_t limit;         /* <= 0: none */
@@ -40,8 +45,9 @@ struct mvcc_range_options {
         max_create_revision; /* 0: none */
     bool keys_only;          /* items carry has_meta, the value is never read */
     bool count_only;
-    bool skip_count;   /* self->count is not wanted (compares, streams) */
-    uint64_t refs_max; /* bound of collected references; 0: MVCC_RANGE_REFS_MAX */
+    bool skip_count;              /* self->count is not wanted (compares, streams) */
+    uint64_t refs_max;            /* bound of collected references; 0: MVCC_RANGE_REFS_MAX */
+    struct mvcc_range_room *room; /* and of those of all walks that share it; NULL: none */
 };
 #define MVCC_RANGE_REFS_MAX ((uint64_t)4 << 20)
 
@@ -79,7 +85,8 @@ void mvcc_range_init(struct mvcc_range *self, const struct mvcc_range_options *o
                      uint64_t seq);
 void mvcc_range_done(struct mvcc_range *self);
 /* Looks at no more than *budget keys or rows and counts them down.
- * Fails: ERR_CORRUPT (self->fault says where), ERR_LIMIT (more references than refs_max). */
+ * Fails: ERR_CORRUPT (self->fault says where), ERR_LIMIT (more references than refs_max,
+ * or than there is room for). */
 MUST err mvcc_range_run(struct mvcc_range *self, const struct mvcc_view *view, unsigned *budget,
                         enum mvcc_range_step *ret_step);
 /* The key of the last item; valid until the next run. Empty for items of a sorted walk: their key

@@ -101,6 +101,13 @@ static err sort_grow(struct mvcc_range *self)
     size_t cap = self->ref_cap ? self->ref_cap * 2 : SORT_CAP_FIRST;
     if (cap > self->options.refs_max)
         cap = self->options.refs_max;
+    struct mvcc_range_room *room = self->options.room;
+    if (room) {
+        size_t more = (cap - self->ref_cap) * sizeof(*self->refs);
+        if (room->used_bytes + more > room->max_bytes)
+            return ERR_LIMIT;
+        room->used_bytes += more;
+    }
     self->refs = reallocarray(self->refs, cap, sizeof(*self->refs));
     CHECK(self->refs);
     self->ref_cap = cap;
@@ -162,6 +169,8 @@ err range_sort_give(struct mvcc_range *self, const struct mvcc_view *view, unsig
 
 void range_sort_done(struct mvcc_range *self)
 {
+    if (self->options.room)
+        self->options.room->used_bytes -= self->ref_cap * sizeof(*self->refs);
     free(self->refs);
     self->refs = NULL;
     self->ref_count = self->ref_cap = 0;

@@ -513,6 +513,49 @@ static void test_kv_bytes(void **state)
         assert_true(err_is(mvcc_kv_decode(bytes_of(bad[i], bad_bytes[i]), &back), ERR_CORRUPT));
 }
 
+static err sorted_range(struct rig *rig, struct mvcc_range *range, struct mvcc_range_room *room)
+{
+    const struct mvcc_view *view = mvcc_store_view(rig->store);
+    struct mvcc_range_options options = {.span = mvcc_span_of(BYTES_LIT("k"), BYTES_LIT("l")),
+                                         .target = MVCC_TARGET_MOD,
+                                         .room = room};
+    mvcc_range_init(range, &options, view->seq);
+    enum mvcc_range_step step = MVCC_RANGE_MORE;
+    err e = OK;
+    while (step == MVCC_RANGE_MORE && err_ok(e)) {
+        unsigned budget = 50;
+        e = mvcc_range_run(range, view, &budget, &step);
+    }
+    return e;
+}
+
+/* What walks collect to sort it is bounded over all of them. */
+static void test_sorted_ranges_share_their_room(void **state)
+{
+    struct rig rig;
+    rig_init(&rig, 65536);
+    for (unsigned i = 0; i < 1000; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%u", i);
+        rig_put(&rig, key, "v");
+    }
+    rig_publish(&rig);
+    struct mvcc_range_room room = {.max_bytes = 1 << 20};
+    struct mvcc_range one;
+    MUST_OK(sorted_range(&rig, &one, &room));
+    room.max_bytes = 2 * room.used_bytes; /* for two at a time */
+    struct mvcc_range two, three;
+    MUST_OK(sorted_range(&rig, &two, &room));
+    assert_true(err_is(sorted_range(&rig, &three, &room), ERR_LIMIT));
+    mvcc_range_done(&three);
+    mvcc_range_done(&one);
+    MUST_OK(sorted_range(&rig, &three, &room));
+    mvcc_range_done(&three);
+    mvcc_range_done(&two);
+    assert_int_equal(room.used_bytes, 0);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -527,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_hash_of_all_buckets),
         cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_sorted_ranges_share_their_room),
         cmocka_unit_test(test_before_the_first_change),
         cmocka_unit_test(test_compaction_goes_on_after_a_restart),
         cmocka_unit_test(test_kv_bytes),
