@@ -249,7 +249,7 @@ static bool observe_told(struct request *request, const struct watch_event *even
     bool same = self->key.len != 0;
     if (!observe_leader(request, event->revision, event->kv))
         return false;
-    if (request->call && !rpc_call_writable(request->call)) {
+    if (!request_writable(request)) {
         contend_later(request, observe_look);
         list_remove(&request->node); /* until it is writable again */
         return false;

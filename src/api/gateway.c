@@ -57,8 +57,8 @@ static bool is_blank(struct bytes text)
 }
 
 /* The messages of a client's stream, one object after the other, until one of them has to wait for
- * its answer; then the rest waits too, for gateway_resume. */
-static void run_messages(struct request *request, struct bytes body)
+ * its answer; then the rest waits too, for gateway_resume. kept: the body is in the arena. */
+static void run_messages(struct request *request, struct bytes body, bool kept)
 {
     const struct method *method = request->method;
     while (request->state == REQUEST_OPEN && !is_blank(body)) {
@@ -73,14 +73,14 @@ static void run_messages(struct request *request, struct bytes body)
         method->run(request, message);
     }
     if (request->state == REQUEST_AT_CORE)
-        request->raw = arena_copy(&request->arena, body);
+        request->raw = kept ? body : arena_copy(&request->arena, body);
     else if (request->state == REQUEST_OPEN && request->on_half_closed)
         request->on_half_closed(request);
 }
 
 void gateway_resume(struct request *request)
 {
-    run_messages(request, request->raw);
+    run_messages(request, request->raw, true);
 }
 
 static void serve_stream(struct request *request, struct bytes body)
@@ -91,7 +91,7 @@ static void serve_stream(struct request *request, struct bytes body)
     else if (is_blank(body) && request->method->run == lease_keep_alive)
         request_finish(request); /* it never said anything */
     else
-        run_messages(request, body);
+        run_messages(request, body, false);
 }
 
 void gateway_serve(struct request *request, struct bytes body)

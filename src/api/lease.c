@@ -76,17 +76,39 @@ void lease_revoke(struct request *request, const ProtobufCMessage *message)
 }
 
 /* ── Keeping alive ──────────────────────────────────────────────────────────────────────────────
- * One question at a time: the stream is paused while one is with the core. */
+ * One question at a time: the stream is paused while one is with the core, and while its client
+ * does not read the answers. */
 
 struct keep_alive {
     int64_t lease_id;
     int64_t revision; /* before the renewal */
     bool ended;       /* the client sends no more */
+    bool unread;      /* paused until it can be written to */
 };
 
 static void keep_alive_release(struct request *request)
 {
     free(request->data);
+}
+
+static void keep_alive_next(struct request *request)
+{
+    struct keep_alive *self = request->data;
+    self->unread = !request_writable(request);
+    if (self->unread)
+        return;
+    if (request->exchange)
+        gateway_resume(request);
+    else if (self->ended)
+        request_finish(request);
+    else
+        rpc_call_resume(request->call);
+}
+
+static void keep_alive_writable(struct request *request)
+{
+    if (((struct keep_alive *)request->data)->unread)
+        keep_alive_next(request);
 }
 
 static void keep_alive_done(struct request *request, const struct replica_reply *reply)
@@ -102,12 +124,7 @@ static void keep_alive_done(struct request *request, const struct replica_reply 
     at = wire_put_varint_field(at, 3, (uint64_t)reply->lease.ttl_s);
     struct bytes part = bytes_of(bytes, (size_t)(at - bytes));
     request_send(request, &part, 1);
-    if (request->exchange)
-        gateway_resume(request);
-    else if (self->ended)
-        request_finish(request);
-    else
-        rpc_call_resume(request->call);
+    keep_alive_next(request);
 }
 
 static void keep_alive_half_closed(struct request *request)
@@ -128,6 +145,7 @@ void lease_keep_alive(struct request *request, const ProtobufCMessage *message)
         request->data = self;
         request->release = keep_alive_release;
         request->on_half_closed = keep_alive_half_closed;
+        request->on_writable = keep_alive_writable;
     }
     self->lease_id = id;
     self->revision = front_view(request->front)->mvcc->revision;

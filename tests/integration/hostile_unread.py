@@ -1,0 +1,182 @@
+#!/usr/bin/python3
+"""Clients that go on asking and do not read what comes back: a member stops reading from them before
+its memory grows, serves others meanwhile, and answers all that it had read once they read again.
+
+    hostile_unread.py OURS
+"""
+import base64
+import json
+import re
+import struct
+import sys
+import urllib.request
+
+from cluster import Cluster, http_get, leave
+import hostile_bytes as hb
+
+STOPPED_S = 1.0          # who takes nothing for so long has stopped reading
+TAKEN_MAX = 64 << 20     # bytes
+GROWTH_KIB_MAX = 40 * 1024
+LARGEST_WINDOW = (1 << 31) - 1
+
+
+def ask_until_stopped(s, request):
+    """Sends it again and again; how many went whole once nothing more is taken."""
+    many = request * (1 + (256 << 10) // len(request))
+    sent = 0
+    s.settimeout(STOPPED_S)
+    try:
+        while sent < TAKEN_MAX:
+            sent += s.send(many[sent % len(request):])
+    except TimeoutError:
+        return sent // len(request)
+    raise AssertionError("still read from after %d MiB that nobody read the answers of" % (sent >> 20))
+
+
+def read_until(s, done):
+    """All that comes until done(it) holds."""
+    s.settimeout(20)
+    got = bytearray()
+    while not done(got):
+        more = s.recv(1 << 18)
+        assert more, "closed after %d bytes: %r" % (len(got), bytes(got[-200:]))
+        got += more
+    return bytes(got)
+
+
+def pages(address, _cluster):
+    """Pipelined requests of HTTP/1.1."""
+    with hb.connect(address) as s:
+        asked = ask_until_stopped(s, hb.http1("GET", "/version"))
+        yield
+        got = read_until(s, lambda got: got.count(b"HTTP/1.1 200 OK\r\n") == asked)
+        assert got.endswith(b"}"), got[-200:]
+        return asked
+
+
+def peer_pages(_address, cluster):
+    return pages(cluster.members[0].peer_url.split("//")[1], cluster)
+
+
+def refused_calls(address, _cluster):
+    """Calls of a method that is not there: their answers are heads alone, which no window holds back."""
+    with hb.connect(address) as s:
+        s.sendall(hb.opening())
+        heads = hb.grpc_headers("/no.Such/Call")
+        stream, sent, taken = 1, 0, True
+        s.settimeout(STOPPED_S)
+        waiting = b""
+        while taken:
+            while len(waiting) < 1 << 18:
+                waiting += hb.frame(hb.HEADERS, hb.END_HEADERS | hb.END_STREAM, stream, heads)
+                stream += 2
+            try:
+                n = s.send(waiting)
+                sent += n
+                waiting = waiting[n:]
+                assert sent < TAKEN_MAX, "still read from"
+            except TimeoutError:
+                taken = False
+        asked = sent // (9 + len(heads))
+        yield
+        frames = hb.Frames(s)
+        s.settimeout(20)
+        for _ in range(asked):
+            assert frames.until(hb.HEADERS), "closed"
+        return asked
+
+
+def kept_alive(address, _cluster):
+    """One stream of LeaseKeepAlive whose window is closed."""
+    status, granted = post(address, "/v3/lease/grant", {"TTL": "600"})
+    assert status == 200, granted
+    question = hb.grpc_message(b"\x08" + hb.varint(int(granted["ID"])))
+    with hb.connect(address) as s:
+        s.sendall(hb.opening(window=0) + hb.frame(
+            hb.HEADERS, hb.END_HEADERS, 1, hb.grpc_headers("/etcdserverpb.Lease/LeaseKeepAlive")))
+        frames = hb.Frames(s)
+        asked, window = 0, 65535
+        s.settimeout(STOPPED_S)
+        while asked < 1000000:
+            while window >= len(question):
+                n = min(window // len(question), 700)
+                s.sendall(hb.frame(hb.DATA, 0, 1, question * n))
+                window -= n * len(question)
+                asked += n
+            try:
+                one = frames.next()
+            except TimeoutError:
+                break
+            assert one, "closed"
+            if one[0] == hb.WINDOW_UPDATE and one[2] == 1:
+                window += struct.unpack(">I", one[3])[0]
+        assert asked < 40000, "still asked after %d unread answers" % asked
+        yield
+        s.settimeout(20)
+        s.sendall(hb.frame(hb.WINDOW_UPDATE, 0, 1, struct.pack(">I", LARGEST_WINDOW)) +
+                  hb.frame(hb.WINDOW_UPDATE, 0, 0, struct.pack(">I", LARGEST_WINDOW - 65535)) +
+                  hb.frame(hb.DATA, hb.END_STREAM, 1))
+        answers = b""
+        while True:
+            one = frames.next()
+            assert one, "closed"
+            if one[0] == hb.DATA:
+                answers += one[3]
+            if one[0] == hb.HEADERS and one[1] & hb.END_STREAM:
+                break
+        count = 0
+        while answers:
+            answers = answers[5 + struct.unpack(">I", answers[1:5])[0]:]
+            count += 1
+        assert count == asked, (count, asked)
+        return asked
+
+
+def kept_alive_in_json(address, _cluster):
+    """One request of the gateway with many questions, and only its head is read at first."""
+    status, granted = post(address, "/v3/lease/grant", {"TTL": "600"})
+    assert status == 200, granted
+    asked = 60000
+    body = (b'{"ID":"%d"}\n' % int(granted["ID"])) * asked
+    with hb.connect(address) as s:
+        s.sendall(hb.http1("POST", "/v3/lease/keepalive", body=body))
+        yield
+        got = read_until(s, lambda got: got.endswith(b"\r\n0\r\n\r\n"))
+        assert len(re.findall(rb'"TTL":"600"', got)) == asked, got[-300:]
+        return asked
+
+
+def post(address, path, message):
+    request = urllib.request.Request("http://%s%s" % (address, path), json.dumps(message).encode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status, json.loads(answer.read())
+
+
+def run(case, cluster):
+    member = cluster.members[0]
+    before = most = member.memory_kib()
+    client = case(member.client, cluster)
+    next(client)
+    most = max(most, member.memory_kib())
+    key = base64.b64encode(case.__name__.encode()).decode()
+    assert post(member.client, "/v3/kv/put", {"key": key, "value": key})[0] == 200
+    assert http_get("http://%s/health" % member.client, 10)[0] == 200
+    try:
+        next(client)
+        raise AssertionError("not at its end")
+    except StopIteration as end:
+        asked = end.value
+    most = max(most, member.memory_kib())
+    assert most - before < GROWTH_KIB_MAX, "%s: %d KiB, before %d KiB" % (case.__name__, most, before)
+    print("%s: %d asked, %d KiB more" % (case.__name__, asked, most - before))
+
+
+def main():
+    with Cluster(sys.argv[1]) as cluster:
+        for case in (pages, peer_pages, refused_calls, kept_alive, kept_alive_in_json):
+            run(case, cluster)
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main())
