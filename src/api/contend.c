@@ -412,9 +412,10 @@ static void older_found(struct request *request, uint64_t seq)
     if (err_ok(e)) {
         spec.key = kv.key;
         self->stood_in_line = true;
-        request_uncount(request); /* it may wait for ever */
-        e = watch_tell(request, &spec, older_told);
+        e = request_rest(request); /* it may wait for ever */
     }
+    if (err_ok(e))
+        e = watch_tell(request, &spec, older_told);
     if (e.code)
         contend_fail(request, e);
 }

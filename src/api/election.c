@@ -319,6 +319,9 @@ void election_observe(struct request *request, const ProtobufCMessage *message)
     contend_init(&self->contender, request, bytes_pb(leader->name), 0);
     buf_init(&self->key, 0);
     request->release = observe_release;
-    request_uncount(request);
-    observe_look(request);
+    err e = request_rest(request);
+    if (e.code)
+        request_fail(request, e);
+    else
+        observe_look(request);
 }

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#define HTTP2_REFUSED_STREAM 7
 /* How often calls that wait for the member's readiness look for it. */
 #define READY_POLL_MS 50
 
@@ -264,9 +265,11 @@ static void conn_free(struct client_conn *self)
 /* Reads while it has credit of its own and its pipeline has room. */
 static void conn_update_want(struct client_conn *self)
 {
-    bool read = !self->read_ended && rpc_conn_wants_read(self->rpc) &&
+    bool room = self->front->waiting_bytes < FRONT_WAITING_BYTES_MAX;
+    bool read = !self->read_ended && rpc_conn_wants_read(self->rpc) && room &&
                 self->request_count < CONN_REQUESTS_MAX &&
                 self->request_bytes < CONN_REQUEST_BYTES_MAX;
+    self->front->held_back |= !room;
     unsigned want = (self->socket.want & ~(unsigned)IO_READY_READ) | (read ? IO_READY_READ : 0U);
     if (want != self->socket.want)
         io_socket_want(&self->socket, want);
@@ -374,16 +377,25 @@ bool front_may_admit(struct front *self)
            self->request_bytes < FRONT_REQUEST_BYTES_MAX;
 }
 
+static void serve_message(struct request *request, struct bytes raw);
+
 /* Calls that waited for credit, oldest first. */
 static void admit_waiting(struct front *self)
 {
     while (!list_empty(&self->waiting) && front_may_admit(self)) {
         struct request *request = LIST_ENTRY(list_pop(&self->waiting), struct request, node);
+        struct client_conn *conn = request->conn;
         request->state = REQUEST_OPEN;
-        self->request_count++;
+        request_set_credit(request, CREDIT_TAKEN);
         rpc_call_resume(request->call);
-        conn_active(request->conn, request->conn->rpc);
+        serve_message(request, request->raw);
+        conn_active(conn, conn->rpc);
     }
+    if (!self->held_back || self->waiting_bytes > FRONT_WAITING_BYTES_MAX / 2)
+        return;
+    self->held_back = false;
+    LIST_FOREACH_SAFE (node, after, &self->conns)
+        conn_update_want(LIST_ENTRY(node, struct client_conn, node));
 }
 
 static void run_jobs(struct front *self, uint64_t begin_ns)
@@ -461,6 +473,10 @@ static void call_begin(void *ctx, struct rpc_call *call)
 {
     struct client_conn *conn = ctx;
     bool known = false;
+    if (conn->unread_bytes > CONN_UNREAD_BYTES_MAX) {
+        rpc_call_reset(call, HTTP2_REFUSED_STREAM);
+        return;
+    }
     const struct method *method = conn_method(conn, call, &known);
     if (!method) {
         rpc_call_finish_unknown(call, known);
@@ -481,8 +497,6 @@ static void call_begin(void *ctx, struct rpc_call *call)
         rpc_call_set_unary(call);
     if (method->server_streams)
         note_leader_wish(request);
-    if (request->state == REQUEST_WAITING)
-        rpc_call_pause(call);
 }
 
 /* What the Go library says of such a message. */
@@ -499,22 +513,16 @@ static struct bytes unmarshalling_text(err e)
         "data");
 }
 
-static void call_message(void *ctx, struct rpc_call *call, struct bytes raw)
+static void serve_message(struct request *request, struct bytes raw)
 {
-    struct request *request = rpc_call_data(call);
-    if (!request || request->state != REQUEST_OPEN)
-        return;
     struct front *front = request->front;
     const struct method *method = request->method;
-    call_metrics_message(method, false);
-    request->bytes += raw.len;
-    request->conn->request_bytes += raw.len;
-    front->request_bytes += raw.len;
-    if (method->keeps)
+    if (method->keeps && !request->kept)
         raw = arena_copy(&request->arena, raw);
     request->raw = raw;
     ProtobufCMessage *message;
     err e = wire_decode(method->input, raw, &request->arena, NULL, &message, &request->canonical);
+    request_measure(request);
     if (e.code) {
         call_metrics_stream_failed(method, false);
         request_fail_text(request, GRPC_INTERNAL, unmarshalling_text(e));
@@ -527,6 +535,33 @@ static void call_message(void *ctx, struct rpc_call *call, struct bytes raw)
         request_fail(request, e);
     else
         method->run(request, message);
+}
+
+/* Keeps the message until there is credit for it. */
+static void wait_for_credit(struct request *request)
+{
+    request->kept = rpc_call_take_message(request->call, &request->raw);
+    request->state = REQUEST_WAITING;
+    request_measure(request);
+    request_set_credit(request, CREDIT_WAITS);
+    list_push(&request->front->waiting, &request->node);
+    rpc_call_pause(request->call);
+}
+
+static void call_message(void *ctx, struct rpc_call *call, struct bytes raw)
+{
+    struct request *request = rpc_call_data(call);
+    if (!request || request->state != REQUEST_OPEN)
+        return;
+    call_metrics_message(request->method, false);
+    request->message_bytes = raw.len;
+    if (request->credit == CREDIT_NONE && !front_may_admit(request->front)) {
+        wait_for_credit(request);
+        return;
+    }
+    if (request->credit == CREDIT_NONE)
+        request_set_credit(request, CREDIT_TAKEN);
+    serve_message(request, raw);
 }
 
 /* Large messages share one room, first come first served: half-arrived ones would else fill the
@@ -617,12 +652,8 @@ static void http_request(void *ctx, struct http_exchange *exchange, struct bytes
     struct client_conn *conn = ctx;
     struct request *request = request_new(conn->front, conn);
     request->exchange = exchange;
-    if (request->state == REQUEST_WAITING) {
-        /* Pages are few and small: they do not wait for the credit of calls. */
-        list_remove(&request->node);
-        request->state = REQUEST_OPEN;
-        conn->front->request_count++;
-    }
+    /* Pages are few and small: they do not wait for the credit of calls. */
+    request_set_credit(request, CREDIT_TAKEN);
     http_exchange_set_data(exchange, request);
     http_pages_serve(request, body);
 }

@@ -15,16 +15,24 @@
 
 #include <semaphore.h>
 
-/* Requests that one front holds at once, and their bytes: the process's memory. */
-#define FRONT_REQUESTS_MAX 16384
+/* Requests that one front works on at once, and their bytes: the process's memory. */
+#define FRONT_REQUESTS_MAX      16384
+#define FRONT_REQUEST_BYTES_MAX ((size_t)256 << 20)
+/* Messages that wait until there is room for them: beyond it nobody is read from. */
+#define FRONT_WAITING_BYTES_MAX ((size_t)256 << 20)
+/* Streams and waiters that may stay for ever: beyond it further ones fail. */
+#define FRONT_RESTING_BYTES_MAX ((size_t)256 << 20)
 /* Messages larger than a stream's window that are on their way. */
 #define FRONT_RESERVED_BYTES_MAX ((size_t)64 << 20)
-#define FRONT_REQUEST_BYTES_MAX  ((size_t)256 << 20)
 /* What sorted ranges collect before the first item can be given; beyond it they fail. */
 #define FRONT_SORT_BYTES_MAX ((size_t)256 << 20)
-/* Of one connection: so that one client cannot take all of it. */
+/* Of one connection, so that one client cannot take all of it: what waits or is worked on, beyond
+ * which it is not read from; */
 #define CONN_REQUESTS_MAX      8192
 #define CONN_REQUEST_BYTES_MAX ((size_t)64 << 20)
+/* and what was answered and is kept until the client has taken the answer, beyond which its calls
+ * are refused: it must be read from, for it says when it takes more. */
+#define CONN_UNREAD_BYTES_MAX ((size_t)64 << 20)
 /* A slice of the loop. */
 #define FRONT_SLICE_NS 1000000
 /* Requests kept for reuse, with their first arena block. */
@@ -46,8 +54,9 @@ struct client_conn {
     bool closing;
     struct list requests; /* by conn_node */
     const struct method *last_method;
-    unsigned request_count;
+    unsigned request_count; /* CREDIT_WAITS or CREDIT_TAKEN */
     size_t request_bytes;
+    size_t unread_bytes;
 };
 
 struct request;
@@ -73,10 +82,19 @@ const struct method *method_find_gateway(struct bytes path);
 
 enum request_state {
     REQUEST_FREE,
-    REQUEST_WAITING,  /* for credit: its message is not read yet */
+    REQUEST_WAITING,  /* for credit, with its message */
     REQUEST_OPEN,     /* its message is still coming, or it is being worked on here */
     REQUEST_AT_CORE,  /* a reply with its token will come */
     REQUEST_ANSWERED, /* only its output is left */
+};
+
+/* Among what a request is counted. */
+enum request_credit {
+    CREDIT_NONE,   /* its message has not come */
+    CREDIT_WAITS,  /* that waits for others to be answered */
+    CREDIT_TAKEN,  /* that is worked on */
+    CREDIT_RESTS,  /* a stream, or a waiter, that may stay for ever */
+    CREDIT_UNREAD, /* answered */
 };
 
 /* One call or exchange, from its first byte to its last. */
@@ -92,10 +110,10 @@ struct request {
     const struct method *method;
     uint32_t slot, generation;
     enum request_state state;
+    enum request_credit credit;
     bool promised;     /* a promise of its answer is with rpc, which may outlive the call */
     bool wants_leader; /* a stream that ends where there is none for long */
     bool streaming;    /* an exchange whose response has begun */
-    bool uncounted;    /* a stream that may stay for ever: no longer among the requests counted */
     bool until_swept;  /* a physical compaction: answered when it has finished */
     bool hides_codes;  /* errors of the table go out as Unknown, with their texts */
     bool asked;        /* the core, at least once */
@@ -103,8 +121,10 @@ struct request {
     bool canonical;    /* the message's bytes are as we would encode them */
     uint64_t begin_ns;
     uint64_t range_ns; /* when a range began to read; 0: it has not, or is none */
-    size_t bytes;      /* taken of the credit */
-    struct bytes raw;  /* of the message, in the arena */
+    size_t bytes;      /* that are counted: of the arena, and of what was kept */
+    size_t message_bytes;
+    struct bytes raw;  /* of the message, in the arena or in `kept` */
+    void *kept;        /* the message's memory, where it had to wait; NULL: none */
     struct bytes path; /* of a gateway or page exchange */
     const ProtobufCMessage *message;
     struct arena arena;
@@ -151,9 +171,11 @@ struct front {
     uint32_t *generations;          /* of each slot; they grow with each use */
     struct request *spare_requests; /* linked by data */
     unsigned spare_request_count;
-    unsigned request_count;
-    unsigned leader_wishes; /* streams that want a leader */
+    unsigned request_count; /* CREDIT_TAKEN */
     size_t request_bytes;
+    size_t waiting_bytes, resting_bytes;
+    bool held_back;            /* connections are not read from, for waiting_bytes */
+    unsigned leader_wishes;    /* streams that want a leader */
     struct front_batch *batch; /* being filled; NULL: none */
     struct front_batch *spare_batches;
     struct buf entries; /* the batch's proposals, side by side */
@@ -196,7 +218,6 @@ uint64_t front_next_id(struct front *self);
 void front_add_job(struct request *request, bool (*job)(struct request *));
 
 /* ── request.c ── */
-/* NULL: out of credit. */
 struct request *request_new(struct front *front, struct client_conn *conn);
 void request_free(struct request *self);
 /* The call or exchange is gone; frees as soon as the core owes nothing. */
@@ -215,9 +236,13 @@ void request_answer_promise(struct request *self, const struct rpc_promise *prom
 void request_answer_message(struct request *self, const ProtobufCMessage *message);
 /* A stream's message has been dealt with: gives back what it took, the arena with it. */
 void request_forget_message(struct request *self);
-/* It may stay for ever, so it no longer takes one of the requests that may be open at once; its
- * bytes stay counted. Idempotent. */
-void request_uncount(struct request *self);
+/* Counts it among others. */
+void request_set_credit(struct request *self, enum request_credit credit);
+/* Counts what it holds now. */
+void request_measure(struct request *self);
+/* It may stay for ever, so it no longer takes one of the requests that may be worked on at once.
+ * Idempotent. Fails: ERR_REQUEST_TOO_MANY_REQUESTS, too many rest. */
+MUST err request_rest(struct request *self);
 /* A stream's message, and its end. An exchange gets a line of JSON: {"result":…}. */
 void request_send(struct request *self, const struct bytes *parts, unsigned part_count);
 /* What was sent has been taken, but for a bounded rest. Where not, the request's job is put back on

@@ -138,6 +138,11 @@ static void keep_alive_half_closed(struct request *request)
 void lease_keep_alive(struct request *request, const ProtobufCMessage *message)
 {
     int64_t id = ((const Etcdserverpb__LeaseKeepAliveRequest *)message)->id;
+    err e = request_rest(request);
+    if (e.code) {
+        request_fail(request, e);
+        return;
+    }
     struct keep_alive *self = request->data;
     if (!self) {
         self = calloc(1, sizeof(*self));

@@ -1,9 +1,13 @@
-/* A request's life: credit, slot and token, answer, end.
+/* A request's life: slot and token, credit, answer, end.
  *
- *     FREE ─new─> WAITING ─credit─> OPEN ─┬─> AT_CORE ─reply─> OPEN
- *                                         └─> ANSWERED
+ *     FREE ─new─> OPEN ─message, no credit─> WAITING ─credit─> OPEN ─┬─> AT_CORE ─reply─> OPEN
+ *                                                                    └─> ANSWERED
  *     lost (its call or exchange is over): freed at once, or with the reply that is still to come
- */
+ *
+ * Credit is what keeps memory bounded. It is taken from the message until the answer, and by
+ * nothing that waits for its client: neither by a call whose message has not come, nor by a stream
+ * that rests, nor by an answer that nobody takes. So what has credit gives it back by itself, and
+ * who waits for it gets it. */
 #include "api/front_internal.h"
 #include "api/watch_tell.h"
 
@@ -71,29 +75,73 @@ struct request *request_new(struct front *front, struct client_conn *conn)
     self->conn = conn;
     self->begin_ns = clock_mono_ns();
     self->bytes = REQUEST_BYTES;
-    conn->request_count++;
-    conn->request_bytes += self->bytes;
+    self->state = REQUEST_OPEN;
     slot_take(self);
-    if (front_may_admit(front)) {
-        self->state = REQUEST_OPEN;
-        front->request_count++;
-    } else {
-        self->state = REQUEST_WAITING;
-        list_push(&front->waiting, &self->node);
-    }
-    front->request_bytes += self->bytes;
     return self;
 }
 
-void request_uncount(struct request *self)
+/* ── Credit ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void count_of_conn(struct request *self, int sign)
 {
-    if (self->uncounted)
+    if (!self->conn)
         return;
-    self->uncounted = true;
-    self->front->request_count--;
-    if (self->conn)
-        self->conn->request_count--;
+    self->conn->request_count += (unsigned)sign;
+    self->conn->request_bytes += (size_t)sign * self->bytes;
 }
+
+/* In or out. */
+static void count(struct request *self, int sign)
+{
+    struct front *front = self->front;
+    size_t bytes = (size_t)sign * self->bytes;
+    switch (self->credit) {
+    case CREDIT_WAITS:
+        front->waiting_bytes += bytes;
+        count_of_conn(self, sign);
+        return;
+    case CREDIT_TAKEN:
+        front->request_count += (unsigned)sign;
+        front->request_bytes += bytes;
+        count_of_conn(self, sign);
+        return;
+    case CREDIT_RESTS:
+        front->resting_bytes += bytes;
+        return;
+    case CREDIT_UNREAD:
+        if (self->conn)
+            self->conn->unread_bytes += bytes;
+        return;
+    case CREDIT_NONE:
+        return;
+    }
+}
+
+void request_set_credit(struct request *self, enum request_credit credit)
+{
+    count(self, -1);
+    self->credit = credit;
+    count(self, 1);
+}
+
+void request_measure(struct request *self)
+{
+    count(self, -1);
+    self->bytes = REQUEST_BYTES + self->arena.used_bytes + (self->kept ? self->message_bytes : 0);
+    count(self, 1);
+}
+
+err request_rest(struct request *self)
+{
+    if (self->credit == CREDIT_RESTS)
+        return OK;
+    if (self->front->resting_bytes + self->bytes > FRONT_RESTING_BYTES_MAX)
+        return ERR_REQUEST_TOO_MANY_REQUESTS;
+    request_set_credit(self, CREDIT_RESTS);
+    return OK;
+}
+
+/* ── End ────────────────────────────────────────────────────────────────────────────────────── */
 
 void request_free(struct request *self)
 {
@@ -106,13 +154,8 @@ void request_free(struct request *self)
     list_remove(&self->node);
     list_remove(&self->conn_node);
     list_remove(&self->reserve_node);
-    front->request_bytes -= self->bytes;
-    if (self->state != REQUEST_WAITING)
-        front->request_count -= !self->uncounted;
-    if (self->conn) {
-        self->conn->request_count -= !self->uncounted;
-        self->conn->request_bytes -= self->bytes;
-    }
+    request_set_credit(self, CREDIT_NONE);
+    free(self->kept);
     front->slots[self->slot] = NULL;
     front->generations[self->slot]++;
     front->free_slots[front->free_count++] = self->slot;
@@ -178,7 +221,7 @@ static void tell_slow(const struct request *self, unsigned code, uint64_t took_n
                                          .method = method->name,
                                          .remote = known ? &remote : NULL,
                                          .took_ns = took_ns,
-                                         .request_bytes = self->bytes - REQUEST_BYTES,
+                                         .request_bytes = self->message_bytes,
                                          .code = code};
     config->slow(&call);
 }
@@ -196,6 +239,7 @@ static void count_end(struct request *self, unsigned code)
         tell_slow(self, code, took_ns);
     }
     self->state = REQUEST_ANSWERED;
+    request_set_credit(self, CREDIT_UNREAD);
     self->job = NULL;
     list_remove(&self->node);
 }
@@ -360,14 +404,11 @@ bool request_writable(const struct request *self)
 
 void request_forget_message(struct request *self)
 {
-    size_t back = self->bytes > REQUEST_BYTES ? self->bytes - REQUEST_BYTES : 0;
-    self->bytes -= back;
-    self->front->request_bytes -= back;
-    if (self->conn)
-        self->conn->request_bytes -= back;
     self->message = NULL;
     self->raw = BYTES_NONE;
+    free(TAKE(self->kept));
     arena_reset(&self->arena);
+    request_measure(self);
 }
 
 void request_finish(struct request *self)

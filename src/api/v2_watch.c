@@ -125,6 +125,11 @@ void v2_watch(struct request *request, const struct v2_params *params)
             view->revision);
         return;
     }
+    err e = request_rest(request);
+    if (e.code) {
+        v2_fail(request, e);
+        return;
+    }
     struct v2_wait *self = calloc(1, sizeof(*self));
     CHECK(self);
     self->params = *params;
@@ -139,7 +144,7 @@ void v2_watch(struct request *request, const struct v2_params *params)
                                          .range_end = v2_key_end(&request->arena, log),
                                          .revision = from,
                                          .flags = WATCH_PREV_KV};
-    err e = watch_tell(request, &spec, told);
+    e = watch_tell(request, &spec, told);
     if (e.code) {
         v2_fail(request, e);
         return;

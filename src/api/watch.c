@@ -230,7 +230,6 @@ static struct watch_client *client_new(struct request *request)
     request->release = client_release;
     request->on_writable = client_writable;
     request->on_half_closed = client_half_closed;
-    request_uncount(request);
     if (request->call)
         rpc_call_headers(request->call);
     return self;
@@ -285,6 +284,11 @@ static void serve_cancel(struct watch_client *self, int64_t id)
 void watch_serve(struct request *request, const ProtobufCMessage *message)
 {
     const Etcdserverpb__WatchRequest *watch = (const void *)message;
+    err e = request_rest(request);
+    if (e.code) {
+        request_fail(request, e);
+        return;
+    }
     struct watch_client *self = request->data ? request->data : client_new(request);
     if (!self->owner.stream)
         return; /* it is ending */

@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """Clients that go on asking and do not read what comes back: a member stops reading from them before
-its memory grows, serves others meanwhile, and answers all that it had read once they read again.
+its memory grows, serves others meanwhile, and answers all that it had read once they read again. And
+clients that hold very many calls open: others are served meanwhile.
 
-    hostile_unread.py OURS
+    hostile_unread.py OURS [--streams]
+
+--streams opens as many streams as a member lets rest, and more: a gigabyte.
 """
 import base64
 import json
@@ -132,6 +135,96 @@ def kept_alive(address, _cluster):
         return asked
 
 
+def opened(address, path, count, message=b""):
+    """A connection with so many calls, each with that message or with none yet."""
+    s = hb.connect(address, 10)
+    heads = hb.grpc_headers(path)
+    s.sendall(hb.opening() + hb.frame(hb.WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30)))
+    for first in range(0, count, 500):
+        s.sendall(b"".join(
+            hb.frame(hb.HEADERS, hb.END_HEADERS, stream, heads) +
+            (hb.frame(hb.DATA, 0, stream, hb.grpc_message(message)) if message else b"")
+            for stream in range(2 * first + 1, 2 * min(count, first + 500), 2)))
+    return s
+
+
+def ends(frames, count):
+    """How the next streams end: the number that was answered, and of refused ones."""
+    answered = refused = 0
+    while answered + refused < count:
+        one = frames.next()
+        assert one, "closed after %d and %d" % (answered, refused)
+        if one[0] == hb.DATA and one[3]:
+            frames.socket.sendall(hb.frame(hb.WINDOW_UPDATE, 0, 0, struct.pack(">I", len(one[3]))))
+        refused += one[0] == hb.RST_STREAM
+        answered += one[0] == hb.HEADERS and bool(one[1] & hb.END_STREAM)
+    return answered, refused
+
+
+def half_open_calls(address, _cluster):
+    """Calls whose message does not come."""
+    with opened(address, "/etcdserverpb.KV/Range", 9000), opened(address, "/etcdserverpb.KV/Put", 9000):
+        yield
+        return 18000
+
+
+def streams_that_rest(address, _cluster):
+    """Each client keeps a lease alive, as a thousand services do."""
+    status, granted = post(address, "/v3/lease/grant", {"TTL": "600"})
+    assert status == 200, granted
+    question = b"\x08" + hb.varint(int(granted["ID"]))
+    connections = [opened(address, "/etcdserverpb.Lease/LeaseKeepAlive", 2000, question) for _ in range(9)]
+    for s in connections:
+        frames = hb.Frames(s)
+        for _ in range(2000):
+            assert frames.until(hb.DATA), "closed"
+    yield
+    for s in connections:
+        s.close()
+    return 18000
+
+
+def more_than_fits_the_window(address, _cluster):
+    """Answers to very many calls that are read in time: the window says so, once it is read."""
+    asked = 12000
+    value = base64.b64encode(b"v" * 900).decode()
+    assert post(address, "/v3/kv/put", {"key": "aw==", "value": value})[0] == 200
+    s = hb.connect(address, 20)
+    with s:
+        heads = hb.grpc_headers("/etcdserverpb.KV/Range")
+        s.sendall(hb.opening())
+        for stream in range(1, 2 * asked, 2):
+            s.sendall(hb.frame(hb.HEADERS, hb.END_HEADERS, stream, heads) +
+                      hb.frame(hb.DATA, hb.END_STREAM, stream, hb.grpc_message(b"\x0a\x01k")))
+        yield
+        assert ends(hb.Frames(s), asked) == (asked, 0)
+        return asked
+
+
+def more_streams_than_may_rest(address, _cluster):
+    """Those beyond are refused, and the others go on."""
+    watch = b"\x0a\x03\x0a\x01a"
+    connections = []
+    told = refused = 0
+    for _ in range(6):
+        s = opened(address, "/etcdserverpb.Watch/Watch", 50000, watch)
+        frames = hb.Frames(s)
+        seen = set()    # told that its watcher is there, or refused
+        s.settimeout(20)
+        while len(seen) < 50000:
+            kind, flags, stream, payload = frames.next()
+            told += kind == hb.DATA and len(payload) > 0
+            refused += kind == hb.HEADERS and bool(flags & hb.END_STREAM)
+            if kind == hb.DATA or flags & hb.END_STREAM:
+                seen.add(stream)
+        connections.append(s)
+    yield
+    assert told > 250000 and refused > 30000, (told, refused)
+    for s in connections:
+        s.close()
+    return 300000
+
+
 def kept_alive_in_json(address, _cluster):
     """One request of the gateway with many questions, and only its head is read at first."""
     status, granted = post(address, "/v3/lease/grant", {"TTL": "600"})
@@ -152,7 +245,7 @@ def post(address, path, message):
         return answer.status, json.loads(answer.read())
 
 
-def run(case, cluster):
+def run(case, cluster, growth_kib_max=GROWTH_KIB_MAX):
     member = cluster.members[0]
     before = most = member.memory_kib()
     client = case(member.client, cluster)
@@ -167,14 +260,20 @@ def run(case, cluster):
     except StopIteration as end:
         asked = end.value
     most = max(most, member.memory_kib())
-    assert most - before < GROWTH_KIB_MAX, "%s: %d KiB, before %d KiB" % (case.__name__, most, before)
+    assert most - before < growth_kib_max, "%s: %d KiB, before %d KiB" % (case.__name__, most, before)
     print("%s: %d asked, %d KiB more" % (case.__name__, asked, most - before))
 
 
 def main():
     with Cluster(sys.argv[1]) as cluster:
-        for case in (pages, peer_pages, refused_calls, kept_alive, kept_alive_in_json):
+        if "--streams" in sys.argv:
+            run(more_streams_than_may_rest, cluster, 1500 * 1024)
+            return 0
+        for case in (pages, peer_pages, refused_calls, kept_alive, kept_alive_in_json,
+                     half_open_calls):
             run(case, cluster)
+        for case in (more_than_fits_the_window, streams_that_rest):
+            run(case, cluster, 2 * GROWTH_KIB_MAX)
     return 0
 
 
