@@ -1,6 +1,7 @@
 #include "api/cluster.h"
 #include "api/front_internal.h"
 #include "api/lease.h"
+#include "api/room.h"
 #include "api/watch.h"
 
 #include "base/check.h"
@@ -275,12 +276,16 @@ static void conn_update_want(struct client_conn *self)
         io_socket_want(&self->socket, want);
 }
 
-static void conn_active(void *ctx, struct rpc_conn *rpc)
+void front_has_output(struct client_conn *self)
 {
-    struct client_conn *self = ctx;
     if (self->closing || !list_empty(&self->output_node))
         return;
     list_push(&self->front->output, &self->output_node);
+}
+
+static void conn_active(void *ctx, struct rpc_conn *rpc)
+{
+    front_has_output(ctx);
 }
 
 static void conn_read(struct client_conn *self)
@@ -389,7 +394,7 @@ static void admit_waiting(struct front *self)
         request_set_credit(request, CREDIT_TAKEN);
         rpc_call_resume(request->call);
         serve_message(request, request->raw);
-        conn_active(conn, conn->rpc);
+        front_has_output(conn);
     }
     if (!self->held_back || self->waiting_bytes > FRONT_WAITING_BYTES_MAX / 2)
         return;
@@ -429,7 +434,7 @@ static bool run_clients(void *ctx)
         socket->ready = 0;
         if (ready & IO_READY_WRITE) {
             conn->writable = true;
-            conn_active(conn, conn->rpc);
+            front_has_output(conn);
         }
         if (ready & IO_READY_READ)
             conn_read(conn);
@@ -541,6 +546,7 @@ static void serve_message(struct request *request, struct bytes raw)
 static void wait_for_credit(struct request *request)
 {
     request->kept = rpc_call_take_message(request->call, &request->raw);
+    room_release(request);
     request->state = REQUEST_WAITING;
     request_measure(request);
     request_set_credit(request, CREDIT_WAITS);
@@ -564,42 +570,16 @@ static void call_message(void *ctx, struct rpc_call *call, struct bytes raw)
     serve_message(request, raw);
 }
 
-/* Large messages share one room, first come first served: half-arrived ones would else fill the
- * memory of a process whose clients all send at once. */
-static void grant_waiting(struct front *self)
-{
-    while (!list_empty(&self->reserving)) {
-        struct request *request = LIST_ENTRY(self->reserving.next, struct request, reserve_node);
-        if (self->reserved_bytes &&
-            self->reserved_bytes + request->reserve_bytes > FRONT_RESERVED_BYTES_MAX)
-            return;
-        list_remove(&request->reserve_node);
-        self->reserved_bytes += request->reserve_bytes;
-        rpc_call_grant(request->call);
-        conn_active(request->conn, request->conn->rpc);
-    }
-}
-
 static bool reserve(void *ctx, struct rpc_call *call, size_t len)
 {
     struct request *request = rpc_call_data(call);
-    struct front *front = ((struct client_conn *)ctx)->front;
-    if (!request || (list_empty(&front->reserving) &&
-                     front->reserved_bytes + len <= FRONT_RESERVED_BYTES_MAX)) {
-        front->reserved_bytes += len;
-        return true;
-    }
-    request->reserve_bytes = len;
-    list_push(&front->reserving, &request->reserve_node);
-    return false;
+    return !request || room_reserve(request, len);
 }
 
 static void unreserve(void *ctx, struct rpc_call *call, size_t len)
 {
-    struct front *front = ((struct client_conn *)ctx)->front;
-    CHECK(front->reserved_bytes >= len);
-    front->reserved_bytes -= len;
-    grant_waiting(front);
+    if (rpc_call_data(call))
+        room_release(rpc_call_data(call));
 }
 
 static void call_half_closed(void *ctx, struct rpc_call *call)
@@ -695,6 +675,8 @@ void front_accept(struct front *self, int fd, enum front_kind kind)
     conn->rpc = rpc_conn_new(self->pool, RPC_PLAIN, &handler, conn);
     list_init(&conn->output_node);
     list_init(&conn->requests);
+    list_init(&conn->room_node);
+    list_init(&conn->room_waiting);
     if (io_socket_adopt(&conn->socket, self->config.loop, fd, &self->sockets_ready).code) {
         rpc_conn_free(conn->rpc);
         free(conn);
@@ -740,7 +722,7 @@ err front_new(const struct front_config *config, struct front **ret_front)
     list_init(&self->output);
     list_init(&self->sockets_ready);
     list_init(&self->waiting);
-    list_init(&self->reserving);
+    room_init(self);
     list_init(&self->jobs);
     buf_init(&self->scratch, 0);
     buf_init(&self->entries, 0);
@@ -767,6 +749,7 @@ void front_close(struct front *self)
         conn_free(LIST_ENTRY(node, struct client_conn, node));
     }
     requests_done(self);
+    room_done(self);
     watch_front_free(self->watch);
     self->watch = NULL;
     maintenance_snapshots_close(self);

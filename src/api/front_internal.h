@@ -23,7 +23,7 @@
 /* Streams and waiters that may stay for ever: beyond it further ones fail. */
 #define FRONT_RESTING_BYTES_MAX ((size_t)256 << 20)
 /* Messages larger than a stream's window that are on their way. */
-#define FRONT_RESERVED_BYTES_MAX ((size_t)64 << 20)
+#define FRONT_ROOM_BYTES_MAX ((size_t)64 << 20)
 /* What sorted ranges collect before the first item can be given; beyond it they fail. */
 #define FRONT_SORT_BYTES_MAX ((size_t)256 << 20)
 /* Of one connection, so that one client cannot take all of it: what waits or is worked on, beyond
@@ -52,7 +52,8 @@ struct client_conn {
     bool writable;
     bool read_ended; /* the client sends no more */
     bool closing;
-    struct list requests; /* by conn_node */
+    struct list requests;                /* by conn_node */
+    struct list room_node, room_waiting; /* room.h: front.room.waiting; requests */
     const struct method *last_method;
     unsigned request_count; /* CREDIT_WAITS or CREDIT_TAKEN */
     size_t request_bytes;
@@ -101,8 +102,9 @@ enum request_credit {
 struct request {
     struct list node; /* front.waiting, front.jobs, or none */
     struct list conn_node;
-    struct list reserve_node; /* front.reserving */
-    size_t reserve_bytes;
+    struct list room_node; /* room.h: conn.room_waiting, or front.room.granted */
+    size_t room_bytes;     /* asked for; 0: none */
+    uint64_t room_since_ms;
     struct front *front;
     struct client_conn *conn; /* NULL once the connection is gone */
     struct rpc_call *call;    /* NULL once it is over, or for exchanges */
@@ -111,6 +113,7 @@ struct request {
     uint32_t slot, generation;
     enum request_state state;
     enum request_credit credit;
+    bool has_room;     /* for a large message, of room_bytes */
     bool promised;     /* a promise of its answer is with rpc, which may outlive the call */
     bool wants_leader; /* a stream that ends where there is none for long */
     bool streaming;    /* an exchange whose response has begun */
@@ -144,6 +147,15 @@ struct request {
     void *data;
 };
 
+/* Room for large messages: room.h. */
+struct room {
+    struct list waiting; /* connections, by room_node, in turn */
+    struct list granted; /* requests, oldest first */
+    size_t bytes;        /* granted */
+    uint64_t waiting_since_ms;
+    struct io_timer timer;
+};
+
 struct front {
     struct front_config config;
     struct front_inbox inbox;
@@ -152,8 +164,7 @@ struct front {
     struct list output;
     struct list sockets_ready; /* sockets */
     struct list waiting;
-    struct list reserving;
-    size_t reserved_bytes;
+    struct room room;
     struct list jobs;
     struct mvcc_range_room sort_room;
     struct io_stage replies_stage, clients_stage, output_stage;
@@ -214,6 +225,8 @@ void front_ask_lease(struct front *self, struct request *request, enum replica_l
 void front_defragment(struct front *self, struct request *request,
                       void (*on_reply)(struct request *, const struct replica_reply *));
 uint64_t front_next_id(struct front *self);
+/* The connection's output has more, or it has ended. */
+void front_has_output(struct client_conn *conn);
 /* Puts the request's job on the list of long work. */
 void front_add_job(struct request *request, bool (*job)(struct request *));
 

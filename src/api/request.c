@@ -8,7 +8,7 @@
  * nothing that waits for its client: neither by a call whose message has not come, nor by a stream
  * that rests, nor by an answer that nobody takes. So what has credit gives it back by itself, and
  * who waits for it gets it. */
-#include "api/front_internal.h"
+#include "api/room.h"
 #include "api/watch_tell.h"
 
 #include "base/check.h"
@@ -67,7 +67,7 @@ struct request *request_new(struct front *front, struct client_conn *conn)
         CHECK(self);
         arena_init(&self->arena, REQUEST_BYTES);
         list_init(&self->node);
-        list_init(&self->reserve_node);
+        list_init(&self->room_node);
     }
     self->data = NULL;
     list_push(&conn->requests, &self->conn_node);
@@ -153,7 +153,6 @@ void request_free(struct request *self)
         self->release(self);
     list_remove(&self->node);
     list_remove(&self->conn_node);
-    list_remove(&self->reserve_node);
     request_set_credit(self, CREDIT_NONE);
     free(self->kept);
     front->slots[self->slot] = NULL;
@@ -163,7 +162,7 @@ void request_free(struct request *self)
     arena_reset(&arena);
     memset(self, 0, sizeof(*self));
     list_init(&self->node);
-    list_init(&self->reserve_node);
+    list_init(&self->room_node);
     self->arena = arena;
     if (front->spare_request_count < REQUEST_SPARES_MAX) {
         self->data = front->spare_requests;
@@ -177,6 +176,7 @@ void request_free(struct request *self)
 
 void request_lost(struct request *self)
 {
+    room_release(self);
     self->call = NULL;
     self->exchange = NULL;
     self->job = NULL;

@@ -140,6 +140,8 @@ static void end_local(struct rpc_call *self)
     self->over = true;
     self->stream.discard = true;
     self->stream.finishing = true;
+    if (self->stream.inbox.data) /* it goes with the next delivery */
+        h2_stream_work(&self->stream);
     wheel_clear(&self->conn->pool->wheel, &self->deadline);
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Clients that go on asking and do not read what comes back: a member stops reading from them before
 its memory grows, serves others meanwhile, and answers all that it had read once they read again. And
-clients that hold very many calls open: others are served meanwhile.
+clients that hold very many calls open, or messages half sent: others are served meanwhile.
 
     hostile_unread.py OURS [--streams]
 
@@ -225,6 +225,30 @@ def more_streams_than_may_rest(address, _cluster):
     return 300000
 
 
+def half_of_large_messages(address, _cluster):
+    """Large messages that stop half-way hold their room until others want it."""
+    heads = hb.grpc_headers("/etcdserverpb.KV/Put")
+    with hb.connect(address) as s, hb.connect(address, 20) as other:
+        s.sendall(hb.opening())
+        for stream in range(1, 200, 2):
+            s.sendall(hb.frame(hb.HEADERS, hb.END_HEADERS, stream, heads) +
+                      hb.frame(hb.DATA, 0, stream, struct.pack(">BI", 0, 1500000) + b"x" * 1000))
+        yield
+        message = hb.grpc_message(hb.field(1, b"large") + hb.field(2, b"v" * 1000000))
+        other.sendall(hb.opening() + hb.frame(hb.HEADERS, hb.END_HEADERS, 1, heads))
+        frames, window = hb.Frames(other), 65535
+        while message:
+            part, message = message[:min(window, 16384)], message[min(window, 16384):]
+            window -= len(part)
+            other.sendall(hb.frame(hb.DATA, 0 if message else hb.END_STREAM, 1, part))
+            while message and not window:
+                kind, _, stream, payload = frames.next()
+                window += struct.unpack(">I", payload)[0] if (kind, stream) == (hb.WINDOW_UPDATE, 1) else 0
+        assert frames.until(hb.DATA), "closed"
+        assert hb.Frames(s).until(hb.HEADERS), "nobody made room"
+        return 100
+
+
 def kept_alive_in_json(address, _cluster):
     """One request of the gateway with many questions, and only its head is read at first."""
     status, granted = post(address, "/v3/lease/grant", {"TTL": "600"})
@@ -270,7 +294,7 @@ def main():
             run(more_streams_than_may_rest, cluster, 1500 * 1024)
             return 0
         for case in (pages, peer_pages, refused_calls, kept_alive, kept_alive_in_json,
-                     half_open_calls):
+                     half_open_calls, half_of_large_messages):
             run(case, cluster)
         for case in (more_than_fits_the_window, streams_that_rest):
             run(case, cluster, 2 * GROWTH_KIB_MAX)
