@@ -44,6 +44,8 @@ struct answer {
     void *ctx;
     struct answer_part *parts, *last_part;
     size_t len;
+    bool composed;
+    bool in_turn; /* its turn among the jobs has come */
     /* Sending. Shown items wait in the ring until they are taken; then they are dropped. */
     struct answer_place taken, shown;
     struct answer_item *ring;
@@ -463,30 +465,43 @@ static err answer_pin(struct answer *self)
                          &self->pin);
 }
 
-static void answer_send(struct answer *self, const struct mvcc_view *view)
+/* JSON needs the whole message: bounded as etcd bounds what its gateway reads. True: it is not made
+ * yet, for it takes the loop so long that only one may be made in a pass. */
+static bool send_json(struct answer *self, const struct mvcc_view *view)
+{
+    if (!self->in_turn) {
+        self->in_turn = true;
+        return true;
+    }
+    struct buf whole;
+    buf_init(&whole, GATEWAY_ANSWER_BYTES_MAX);
+    send_gathered(self, view, &whole);
+    buf_done(&whole);
+    return false;
+}
+
+/* True: there is more to do. */
+static bool answer_send(struct answer *self, const struct mvcc_view *view)
 {
     struct request *request = self->request;
-    self->compose(self, self->ctx);
+    if (!self->composed)
+        self->compose(self, self->ctx);
+    self->composed = true;
     if (self->len <= ANSWER_SMALL_BYTES) {
         send_gathered(self, view, &request->front->scratch);
-        return;
+        return false;
     }
-    if (request->exchange) {
-        /* JSON needs the whole message: bounded as etcd bounds what its gateway reads. */
-        struct buf whole;
-        buf_init(&whole, GATEWAY_ANSWER_BYTES_MAX);
-        send_gathered(self, view, &whole);
-        buf_done(&whole);
-        return;
-    }
+    if (request->exchange)
+        return send_json(self, view);
     err e = answer_pin(self);
     if (e.code) {
         request_fail(request, ERR_REQUEST_TOO_MANY_REQUESTS);
-        return;
+        return false;
     }
     self->taken = self->shown = (struct answer_place){.part = self->parts};
     struct rpc_promise promise = {.len = self->len, .ops = &promise_ops, .ctx = self};
     request_answer_promise(request, &promise);
+    return false;
 }
 
 /* A slice of measuring. */
@@ -510,10 +525,7 @@ static bool answer_job(struct request *request)
         request_fail(request, e);
         return false;
     }
-    if (self->measuring)
-        return true;
-    answer_send(self, view);
-    return false;
+    return self->measuring || answer_send(self, view);
 }
 
 void answer_start(struct answer *self, void (*compose)(struct answer *self, void *ctx), void *ctx)

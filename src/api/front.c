@@ -2,6 +2,7 @@
 #include "api/front_internal.h"
 #include "api/lease.h"
 #include "api/room.h"
+#include "api/unsent.h"
 #include "api/watch.h"
 
 #include "base/check.h"
@@ -341,10 +342,12 @@ static bool run_output(void *ctx)
         list_remove(node);
         if (conn->writable && !conn->closing && conn_write(conn))
             list_push(&busy, node);
-        if (conn->closing || rpc_conn_finished(conn->rpc))
+        if (conn->closing || rpc_conn_finished(conn->rpc)) {
             conn_free(conn);
-        else
-            conn_update_want(conn);
+            continue;
+        }
+        conn_update_want(conn);
+        unsent_note(conn);
     }
     front_guard_leave(self);
     while (!list_empty(&busy))
@@ -723,6 +726,7 @@ err front_new(const struct front_config *config, struct front **ret_front)
     list_init(&self->sockets_ready);
     list_init(&self->waiting);
     room_init(self);
+    unsent_init(self);
     list_init(&self->jobs);
     buf_init(&self->scratch, 0);
     buf_init(&self->entries, 0);
@@ -750,6 +754,7 @@ void front_close(struct front *self)
     }
     requests_done(self);
     room_done(self);
+    unsent_done(self);
     watch_front_free(self->watch);
     self->watch = NULL;
     maintenance_snapshots_close(self);

@@ -24,6 +24,8 @@
 #define FRONT_RESTING_BYTES_MAX ((size_t)256 << 20)
 /* Messages larger than a stream's window that are on their way. */
 #define FRONT_ROOM_BYTES_MAX ((size_t)64 << 20)
+/* What waits to be sent to clients that read slowly; beyond it the slowest are let go of. */
+#define FRONT_UNSENT_BYTES_MAX ((size_t)512 << 20)
 /* What sorted ranges collect before the first item can be given; beyond it they fail. */
 #define FRONT_SORT_BYTES_MAX ((size_t)256 << 20)
 /* Of one connection, so that one client cannot take all of it: what waits or is worked on, beyond
@@ -58,6 +60,7 @@ struct client_conn {
     unsigned request_count; /* CREDIT_WAITS or CREDIT_TAKEN */
     size_t request_bytes;
     size_t unread_bytes;
+    uint64_t large_since_ms; /* unsent.h; 0: what waits to be sent is little */
 };
 
 struct request;
@@ -165,6 +168,8 @@ struct front {
     struct list sockets_ready; /* sockets */
     struct list waiting;
     struct room room;
+    struct io_timer unsent_timer;
+    bool unsent_looks; /* the timer is armed */
     struct list jobs;
     struct mvcc_range_room sort_room;
     struct io_stage replies_stage, clients_stage, output_stage;

@@ -207,9 +207,20 @@ void exchange_body(struct http_exchange *self, struct bytes piece)
             conn->handler->http_body(conn->ctx, self, piece);
         return;
     }
-    if (self->body.len + piece.len > conn->pool->limits.body_bytes_max ||
-        !err_ok(buf_append(&self->body, piece)))
+    struct rpc_pool *pool = conn->pool;
+    if (pool->bodies_bytes + piece.len > pool->limits.bodies_bytes_max)
+        exchange_refuse(self, 503);
+    else if (self->body.len + piece.len > pool->limits.body_bytes_max ||
+             !err_ok(buf_append(&self->body, piece)))
         exchange_refuse(self, 413);
+    else
+        pool->bodies_bytes += piece.len;
+}
+
+static void body_done(struct http_exchange *self)
+{
+    self->conn->pool->bodies_bytes -= self->body.len;
+    buf_done(&self->body);
 }
 
 void exchange_body_end(struct http_exchange *self)
@@ -225,7 +236,7 @@ void exchange_body_end(struct http_exchange *self)
     } else if (conn->handler->http_request) {
         conn->handler->http_request(conn->ctx, self, buf_bytes(&self->body));
     }
-    buf_clear(&self->body);
+    body_done(self);
 }
 
 void exchange_gone(struct http_exchange *self)
@@ -242,7 +253,7 @@ void exchange_close(struct http_exchange *self)
         conn->handler->http_closed(conn->ctx, self, self->complete);
     if (self->version == 2)
         h2_stream_done(&self->stream);
-    buf_done(&self->body);
+    body_done(self);
     pool_release(conn->pool, self->headers);
     pool_release(conn->pool, self->header_bytes);
     conn->open_count--;

@@ -45,6 +45,7 @@ struct rpc_limits {
 
     /* HTTP/1.1. */
     size_t body_bytes_max;     /* a body collected whole; above it 413 */
+    size_t bodies_bytes_max;   /* those of all connections: many slow senders; above it 503 */
     size_t target_bytes_max;   /* request target; above it 414 */
     uint32_t headers_max;      /* header lines; above it 431 */
     size_t pipeline_bytes_max; /* input kept while an earlier request is answered; then the

@@ -228,6 +228,7 @@ struct rpc_limits rpc_limits_default(void)
         .conn_unsent_bytes_max = 64 << 20,
         .stall_timeout_ms = 5 * 60 * 1000,
         .body_bytes_max = 1572864 + 524288,
+        .bodies_bytes_max = 256 << 20,
         .target_bytes_max = 16 << 10,
         .headers_max = 128,
         .pipeline_bytes_max = 16 << 10,

@@ -29,6 +29,7 @@ struct rpc_pool {
     size_t used_bytes; /* handed out */
     uint8_t *scratch;  /* copies of small runs for one write; slice_bytes; made at first need */
     unsigned connection_count;
+    size_t bodies_bytes; /* of HTTP requests, collected so far */
 
     nghttp2_mem mem; /* for every HTTP/2 session of the pool */
     nghttp2_option *server_option;

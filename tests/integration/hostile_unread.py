@@ -3,18 +3,20 @@
 its memory grows, serves others meanwhile, and answers all that it had read once they read again. And
 clients that hold very many calls open, or messages half sent: others are served meanwhile.
 
-    hostile_unread.py OURS [--streams]
+    hostile_unread.py OURS [--large]
 
---streams opens as many streams as a member lets rest, and more: a gigabyte.
+--large takes a gigabyte each time: as many streams as may rest and more, and lists that nobody reads.
 """
 import base64
 import json
+import os
 import re
+import socket
 import struct
 import sys
 import urllib.request
 
-from cluster import Cluster, http_get, leave
+from cluster import Cluster, http_get, leave, wait_for
 import hostile_bytes as hb
 
 STOPPED_S = 1.0          # who takes nothing for so long has stopped reading
@@ -249,6 +251,43 @@ def half_of_large_messages(address, _cluster):
         return 100
 
 
+def sockets(member):
+    folder = "/proc/%d/fd" % member.process.pid
+    return sum(os.readlink(os.path.join(folder, fd)).startswith("socket:") for fd in os.listdir(folder))
+
+
+def lists_that_nobody_reads(address, cluster):
+    """Large lists in JSON: those that are not read go once they would take the memory."""
+    value = base64.b64encode(b"v" * 1000000).decode()
+    for n in range(40):
+        key = base64.b64encode(b"list/%02d" % n).decode()
+        assert post(address, "/v3/kv/put", {"key": key, "value": value})[0] == 200
+    question = hb.http1("POST", "/v3/kv/range", body=json.dumps({
+        "key": base64.b64encode(b"list/").decode(), "range_end": base64.b64encode(b"list0").decode()}).encode())
+    member = cluster.members[0]
+    connections = []
+    idle = sockets(member)
+    for _ in range(2):    # each takes 54 MB of 512 MiB
+        connections += [hb.connect(address) for _ in range(24)]
+        for s in connections[-24:]:
+            s.sendall(question)
+        for s in connections[-24:]:    # each has its answer, or is gone already
+            s.settimeout(60)
+            try:
+                s.recv(1, socket.MSG_PEEK)
+            except ConnectionError:
+                pass
+        wait_for(lambda: sockets(member) - idle <= 10, lambda: "%d are open" % sockets(member), 60)
+    yield
+    with hb.connect(address) as s:
+        s.sendall(question)
+        got = read_until(s, lambda got: got.endswith(b"\r\n0\r\n\r\n") or got.endswith(b"}"))
+        assert len(got) > 53000000, len(got)
+    for s in connections:
+        s.close()
+    return len(connections)
+
+
 def kept_alive_in_json(address, _cluster):
     """One request of the gateway with many questions, and only its head is read at first."""
     status, granted = post(address, "/v3/lease/grant", {"TTL": "600"})
@@ -289,10 +328,12 @@ def run(case, cluster, growth_kib_max=GROWTH_KIB_MAX):
 
 
 def main():
+    if "--large" in sys.argv:
+        for case in (more_streams_than_may_rest, lists_that_nobody_reads):
+            with Cluster(sys.argv[1]) as cluster:
+                run(case, cluster, 1800 * 1024)
+        return 0
     with Cluster(sys.argv[1]) as cluster:
-        if "--streams" in sys.argv:
-            run(more_streams_than_may_rest, cluster, 1500 * 1024)
-            return 0
         for case in (pages, peer_pages, refused_calls, kept_alive, kept_alive_in_json,
                      half_open_calls, half_of_large_messages):
             run(case, cluster)

@@ -154,6 +154,30 @@ static void test_unread_answers_are_bounded(void **state)
     buf_done(&asks);
 }
 
+/* What has arrived of bodies is bounded over all connections of a pool. */
+static void test_all_bodies_are_bounded(void **state)
+{
+    limits.bodies_bytes_max = 1000;
+    again();
+    static const char part[] = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 800\r\n\r\n";
+    char body[800];
+    memset(body, 'b', sizeof(body));
+    struct rpc_conn *other = rpc_conn_new(pair.server_pool, RPC_PLAIN, &pages_handler, &pair);
+    rpc_conn_read(other, bytes_str(part), pair.now_ms);
+    rpc_conn_read(other, bytes_of(body, 700), pair.now_ms);
+    say(bytes_str(part), 1000);
+    say(bytes_of(body, sizeof(body)), 1000);
+    expect_start("HTTP/1.1 503 Service Unavailable\r\n");
+    assert_true(rpc_conn_finished(pair.conn));
+    rpc_conn_free(other);
+    again();
+    for (unsigned i = 0; i < 3; i++) { /* one after the other they fit */
+        say(bytes_str(part), 1000);
+        say(bytes_of(body, sizeof(body)), 1000);
+        expect_start("HTTP/1.1 200 OK\r\n");
+    }
+}
+
 static void test_bodies(void **state)
 {
     struct bytes chunked = BYTES_LIT(
@@ -655,6 +679,7 @@ int main(void)
         TEST(test_pipelined),
         TEST(test_pipeline_is_bounded),
         TEST(test_unread_answers_are_bounded),
+        TEST(test_all_bodies_are_bounded),
         TEST(test_bodies),
         TEST(test_heads),
         TEST(test_chunks),
