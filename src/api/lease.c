@@ -14,6 +14,8 @@
 enum { FIELD_LEASE_GRANT = 8, FIELD_LEASE_REVOKE = 9 };
 /* Leases or keys that one slice lists. */
 enum { LIST_BUDGET = 1000 };
+/* So many bytes of a key count as one key. */
+#define LIST_COST_BYTES  1024
 #define LIST_BYTES_MAX   ((size_t)256 << 20)
 #define GRANT_COST_BYTES 64
 
@@ -239,8 +241,11 @@ static bool keys_job(struct request *request)
     unsigned budget = LIST_BUDGET;
     lease_keys_seek(&at, view->lease_keys, self->lease_id, buf_bytes(&self->next_key));
     for (; budget && lease_keys_valid(&at) && self->body.len <= LIST_BYTES_MAX;
-         lease_keys_next(&at), budget--)
+         lease_keys_next(&at)) {
+        unsigned cost = 1 + (unsigned)(lease_keys_bytes(&at) / LIST_COST_BYTES);
+        budget -= budget < cost ? budget : cost;
         put_key(&self->body, &at);
+    }
     if (!lease_keys_valid(&at) || self->body.len > LIST_BYTES_MAX) {
         list_send(request);
         return false;

@@ -11,8 +11,10 @@
 #include <stdlib.h>
 
 /* Keys that one slice looks at. */
-#define LIST_BUDGET    1000
-#define LIST_BYTES_MAX GATEWAY_ANSWER_BYTES_MAX
+#define LIST_BUDGET 1000
+/* So many bytes of the list count as one key. */
+#define LIST_COST_BYTES 1024
+#define LIST_BYTES_MAX  GATEWAY_ANSWER_BYTES_MAX
 
 struct open_dir {
     size_t key_len; /* its key is that much of the last key in the list */
@@ -143,8 +145,11 @@ static err listing_run(struct listing *self, bool *ret_done)
         arena_reset(&self->scratch);
         TRY(mvcc_range_run(&self->range, view, &budget, &step));
         bool moved;
+        size_t before = self->out.len;
         if (step == MVCC_RANGE_ITEM)
             TRY(take_key(self, view, &moved));
+        size_t cost = (self->out.len - before) / LIST_COST_BYTES;
+        budget -= budget < cost ? budget : (unsigned)cost;
     }
     *ret_done = step == MVCC_RANGE_END;
     while (*ret_done && self->depth)

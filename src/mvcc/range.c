@@ -174,7 +174,7 @@ static err range_passes(struct mvcc_range *self, const struct mvcc_view *view,
 
 /* One visible key. *ret_item: it is to be given now. */
 static err range_take(struct mvcc_range *self, const struct mvcc_view *view,
-                      struct mvcc_state *state, bool *ret_item)
+                      struct mvcc_state *state, unsigned *budget, bool *ret_item)
 {
     bool passes;
     *ret_item = false;
@@ -186,7 +186,7 @@ static err range_take(struct mvcc_range *self, const struct mvcc_view *view,
     if (!passes)
         return OK;
     if (range_is_sorted(self))
-        return range_sort_add(self, view, state);
+        return range_sort_add(self, view, state, budget);
     if (range_is_limited(self) && self->given == (uint64_t)self->options.limit) {
         self->more = true;
         return OK;
@@ -230,7 +230,7 @@ static err range_walk(struct mvcc_range *self, const struct mvcc_view *view, uns
         range_spend(budget, head.seq <= self->seq ? 1 : RANGE_BACK_COST);
         TRY(mvcc_view_resolve(view, &head, self->seq, &state, &found, &self->fault));
         if (found)
-            TRY(range_take(self, view, &state, ret_item));
+            TRY(range_take(self, view, &state, budget, ret_item));
         if (*ret_item) {
             self->passed = true;
             return OK;

@@ -77,6 +77,7 @@ struct mvcc_range {
     struct mvcc_range_ref *refs;
     size_t ref_count, ref_cap, ref_next;
     uint64_t matched;
+    unsigned sort_cost; /* of comparing large values, to be taken off the budget */
     err ref_error;
 };
 

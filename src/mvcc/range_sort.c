@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #define SORT_CAP_FIRST 64
+/* So many bytes of values that a comparison may have to look at count as one key. */
+#define SORT_COST_BYTES 4096
 
 static err sort_value(const struct mvcc_view *view, uint64_t seq, struct bytes *ret_value,
                       struct revlog_fault *fault)
@@ -31,6 +33,8 @@ static int sort_compare_values(struct mvcc_range *self, const struct mvcc_view *
         self->ref_error = e;
         return 0;
     }
+    size_t looked_at = value_a.len < value_b.len ? value_a.len : value_b.len;
+    self->sort_cost += (unsigned)(looked_at / SORT_COST_BYTES);
     return bytes_compare(value_a, value_b);
 }
 
@@ -114,7 +118,14 @@ static err sort_grow(struct mvcc_range *self)
     return OK;
 }
 
-err range_sort_add(struct mvcc_range *self, const struct mvcc_view *view, struct mvcc_state *state)
+static void sort_spend(struct mvcc_range *self, unsigned *budget)
+{
+    *budget -= *budget < self->sort_cost ? *budget : self->sort_cost;
+    self->sort_cost = 0;
+}
+
+err range_sort_add(struct mvcc_range *self, const struct mvcc_view *view, struct mvcc_state *state,
+                   unsigned *budget)
 {
     struct mvcc_range_ref ref;
     TRY(sort_make_ref(self, view, state, &ref));
@@ -126,6 +137,7 @@ err range_sort_add(struct mvcc_range *self, const struct mvcc_view *view, struct
         TRY(sort_grow(self));
         sort_rise(self, view, self->ref_count++, ref);
     }
+    sort_spend(self, budget);
     return self->ref_error;
 }
 
@@ -140,6 +152,7 @@ err range_sort_run(struct mvcc_range *self, const struct mvcc_view *view, unsign
         sort_sink(self, view, 0, last, self->refs[last]);
         self->refs[last] = worst;
         --*budget;
+        sort_spend(self, budget);
     }
     TRY(self->ref_error);
     *ret_sorted = self->ref_next <= 1;

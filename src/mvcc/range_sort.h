@@ -13,7 +13,7 @@ struct mvcc_range_ref {
 
 /* Fails: ERR_LIMIT, ERR_CORRUPT. */
 MUST err range_sort_add(struct mvcc_range *self, const struct mvcc_view *view,
-                        struct mvcc_state *state);
+                        struct mvcc_state *state, unsigned *budget);
 /* *ret_sorted: what is collected is in order. */
 MUST err range_sort_run(struct mvcc_range *self, const struct mvcc_view *view, unsigned *budget,
                         bool *ret_sorted);

@@ -204,15 +204,26 @@ static err compare_key(struct txn_run *self, const Etcdserverpb__Compare *c, boo
     return OK;
 }
 
+/* So many bytes of a value that are compared count as one key. */
+#define COMPARED_COST_BYTES 4096
+
+static void spend_on_value(unsigned *budget, size_t compared_bytes)
+{
+    size_t cost = compared_bytes / COMPARED_COST_BYTES;
+    *budget -= *budget < cost ? *budget : (unsigned)cost;
+}
+
 static err compare_item(const Etcdserverpb__Compare *c, struct mvcc_range *range,
-                        const struct mvcc_view *view, bool *ret_holds)
+                        const struct mvcc_view *view, unsigned *budget, bool *ret_holds)
 {
     struct mvcc_state *item = &range->item;
     if (!item->has_meta)
         TRY(mvcc_view_fill(view, item, &range->fault));
     struct compared kv = {item->version, item->create, item->main, item->lease, BYTES_NONE};
-    if (compare_wants_value(c))
+    if (compare_wants_value(c)) {
         TRY(compared_value(view, item->seq, &kv));
+        spend_on_value(budget, kv.value.len < c->value.len ? kv.value.len : c->value.len);
+    }
     *ret_holds = compare_holds(c, &kv);
     return OK;
 }
@@ -240,7 +251,7 @@ static err compare_span(struct txn_run *self, const Etcdserverpb__Compare *c, un
         e = mvcc_range_run(&self->range, &view, budget, &step);
         if (err_ok(e) && step == MVCC_RANGE_ITEM) {
             self->range_any = true;
-            e = compare_item(c, &self->range, &view, &holds);
+            e = compare_item(c, &self->range, &view, budget, &holds);
         }
     }
     if (err_ok(e) && holds && step == MVCC_RANGE_MORE) {

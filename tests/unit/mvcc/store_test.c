@@ -529,6 +529,38 @@ static err sorted_range(struct rig *rig, struct mvcc_range *range, struct mvcc_r
     return e;
 }
 
+/* Large values that are compared take as many slices as their bytes want, not their number. */
+static void test_large_values_are_sorted_in_slices(void **state)
+{
+    struct rig rig;
+    rig_init(&rig, 16 << 20);
+    static char value[100001];
+    memset(value, 'v', sizeof(value) - 1);
+    for (unsigned i = 0; i < 40; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%02u", i);
+        rig_put(&rig, key, value);
+    }
+    rig_publish(&rig);
+    const struct mvcc_view *view = mvcc_store_view(rig.store);
+    struct mvcc_range_options options = {.span = mvcc_span_of(BYTES_LIT("k"), BYTES_LIT("l")),
+                                         .target = MVCC_TARGET_VALUE,
+                                         .order = MVCC_ORDER_DESCEND};
+    struct mvcc_range range;
+    mvcc_range_init(&range, &options, view->seq);
+    unsigned slices = 0, items = 0;
+    for (enum mvcc_range_step step = MVCC_RANGE_MORE; step != MVCC_RANGE_END; slices++) {
+        unsigned budget = 1000;
+        MUST_OK(mvcc_range_run(&range, view, &budget, &step));
+        items += step == MVCC_RANGE_ITEM;
+    }
+    mvcc_range_done(&range);
+    assert_int_equal(items, 40);
+    /* 24 a comparison, a few of them for each key, twice; an item a run besides. */
+    assert_true(slices > 40 + 3);
+    rig_done(&rig);
+}
+
 /* What walks collect to sort it is bounded over all of them. */
 static void test_sorted_ranges_share_their_room(void **state)
 {
@@ -570,6 +602,7 @@ int main(void)
         cmocka_unit_test(test_hash_of_all_buckets),
         cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_large_values_are_sorted_in_slices),
         cmocka_unit_test(test_sorted_ranges_share_their_room),
         cmocka_unit_test(test_before_the_first_change),
         cmocka_unit_test(test_compaction_goes_on_after_a_restart),

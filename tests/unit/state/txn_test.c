@@ -351,6 +351,26 @@ static void slices_make_no_difference(void **ctx)
     assert_true(revisions[0] > 100);
 }
 
+/* A compare of many large values takes as many slices as its bytes want, not its keys. */
+static void large_values_are_compared_in_slices(void **ctx)
+{
+    (void)ctx;
+    struct fixture f;
+    fixture_begin(&f, NULL);
+    char *value = arena_alloc(&f.arena, 400001);
+    memset(value, 'v', 400000);
+    for (unsigned i = 0; i < 20; i++)
+        do_put(&f, put_of(&f, arena_printf(&f.arena, "k%02u", i), value));
+    f.slice = 100;
+    Etcdserverpb__Compare *small[] = {compare_of(&f, "k", "l", VALUE, GREATER, NONE, "v"), NULL};
+    assert_true(do_txn(&f, txn_of(&f, small, NULL, NULL))->op.succeeded);
+    unsigned few = f.runs;
+    Etcdserverpb__Compare *large[] = {compare_of(&f, "k", "l", VALUE, EQUAL, NONE, value), NULL};
+    assert_true(do_txn(&f, txn_of(&f, large, NULL, NULL))->op.succeeded);
+    assert_true(f.runs >= few + 8);
+    fixture_end(&f);
+}
+
 static void deep_nesting_is_walked_without_a_stack(void **ctx)
 {
     (void)ctx;
@@ -378,6 +398,7 @@ int main(void)
         cmocka_unit_test(nested_compares_are_judged_on_the_state_before),
         cmocka_unit_test(checks_run_before_any_effect),
         cmocka_unit_test(slices_make_no_difference),
+        cmocka_unit_test(large_values_are_compared_in_slices),
         cmocka_unit_test(deep_nesting_is_walked_without_a_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
