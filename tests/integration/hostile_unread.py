@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import sys
@@ -153,13 +154,18 @@ def opened(address, path, count, message=b""):
 def ends(frames, count):
     """How the next streams end: the number that was answered, and of refused ones."""
     answered = refused = 0
+    with_data = set()
     while answered + refused < count:
         one = frames.next()
         assert one, "closed after %d and %d" % (answered, refused)
-        if one[0] == hb.DATA and one[3]:
-            frames.socket.sendall(hb.frame(hb.WINDOW_UPDATE, 0, 0, struct.pack(">I", len(one[3]))))
-        refused += one[0] == hb.RST_STREAM
-        answered += one[0] == hb.HEADERS and bool(one[1] & hb.END_STREAM)
+        kind, flags, stream, payload = one
+        if kind == hb.DATA and payload:
+            frames.socket.sendall(hb.frame(hb.WINDOW_UPDATE, 0, 0, struct.pack(">I", len(payload))))
+            with_data.add(stream)
+        refused += kind == hb.RST_STREAM and payload != bytes(4)    # NO_ERROR follows an answer
+        if kind == hb.HEADERS and flags & hb.END_STREAM:
+            answered += stream in with_data
+            refused += stream not in with_data
     return answered, refused
 
 
@@ -251,6 +257,33 @@ def half_of_large_messages(address, _cluster):
         return 100
 
 
+def received(member):
+    """Messages of Range so far."""
+    _, page = http_get("http://%s/metrics" % member.client, 20)
+    return sum(float(line.split()[1]) for line in page.splitlines()
+               if line.startswith("grpc_server_msg_received_total") and 'grpc_method="Range"' in line)
+
+
+def more_than_is_worked_on(binary):
+    """Twice as many reads as are worked on at once, while no majority answers: the rest wait with
+    their messages, and all are done."""
+    with Cluster(binary, 3, ["--heartbeat-interval=500", "--election-timeout=10000"]) as cluster:
+        leader = wait_for(lambda: next((m for m in cluster.members if m.metric("etcd_server_is_leader")), None),
+                          "somebody leads")
+        others = [m for m in cluster.members if m is not leader]
+        for m in others:
+            m.signal(signal.SIGSTOP)
+        connections = [opened(leader.client, "/etcdserverpb.KV/Range", 8000, hb.field(1, b"key")) for _ in range(4)]
+        wait_for(lambda: received(leader) == 32000, lambda: "read: %d" % received(leader))
+        for m in others:
+            m.signal(signal.SIGCONT)
+        for s in connections:
+            s.settimeout(30)
+            assert ends(hb.Frames(s), 8000) == (8000, 0)
+            s.close()
+        print("more_than_is_worked_on: 32000 asked")
+
+
 def sockets(member):
     folder = "/proc/%d/fd" % member.process.pid
     return sum(os.readlink(os.path.join(folder, fd)).startswith("socket:") for fd in os.listdir(folder))
@@ -339,6 +372,7 @@ def main():
             run(case, cluster)
         for case in (more_than_fits_the_window, streams_that_rest):
             run(case, cluster, 2 * GROWTH_KIB_MAX)
+    more_than_is_worked_on(sys.argv[1])
     return 0
 
 
