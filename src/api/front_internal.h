@@ -261,6 +261,11 @@ void request_measure(struct request *self);
 /* It may stay for ever, so it no longer takes one of the requests that may be worked on at once.
  * Idempotent. Fails: ERR_REQUEST_TOO_MANY_REQUESTS, too many rest. */
 MUST err request_rest(struct request *self);
+/* An exchange's answer in JSON that is made piece by piece with http_response_body: its head, its
+ * end, or that it cannot be made whole (the client sees it break off). */
+void request_begin_json(struct request *self, uint64_t length);
+void request_end_json(struct request *self);
+void request_break_json(struct request *self, err why);
 /* A stream's message, and its end. An exchange gets a line of JSON: {"result":…}. */
 void request_send(struct request *self, const struct bytes *parts, unsigned part_count);
 /* What was sent has been taken, but for a bounded rest. Where not, the request's job is put back on

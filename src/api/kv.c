@@ -109,10 +109,15 @@ static void range_read(struct request *request)
         return;
     }
     metric_add(&op_ranges, 1);
-    struct walk_answer *ctx = ARENA_NEW(&request->arena, struct walk_answer);
-    ctx->header = request_header(request, view, view->mvcc->revision);
-    struct answer *answer = answer_new(request);
     struct mvcc_range_options options = kv_range_options(request->front, range);
+    struct wire_header header = request_header(request, view, view->mvcc->revision);
+    if (request->exchange) {
+        kv_range_json(request, &options, seq, &header);
+        return;
+    }
+    struct walk_answer *ctx = ARENA_NEW(&request->arena, struct walk_answer);
+    ctx->header = header;
+    struct answer *answer = answer_new(request);
     ctx->walk = answer_walk(answer, &options, seq, 2);
     answer_start(answer, compose_range, ctx);
 }

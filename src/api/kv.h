@@ -38,6 +38,9 @@ void kv_propose(struct request *request, unsigned field,
                 void (*on_reply)(struct request *, const struct replica_reply *));
 
 void kv_range(struct request *request, const ProtobufCMessage *message);
+/* The answer to a range that came by the gateway. options' bytes live as long as the request. */
+void kv_range_json(struct request *request, const struct mvcc_range_options *options, uint64_t seq,
+                   const struct wire_header *header);
 void kv_range_stream(struct request *request, const ProtobufCMessage *message);
 void kv_put(struct request *request, const ProtobufCMessage *message);
 void kv_delete_range(struct request *request, const ProtobufCMessage *message);

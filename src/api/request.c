@@ -314,7 +314,7 @@ static err exchange_json(struct request *self, const struct bytes *parts, unsign
     return e;
 }
 
-static void exchange_begin(struct request *self, uint64_t length)
+void request_begin_json(struct request *self, uint64_t length)
 {
     static const struct http_header headers[] = {
         {{(const uint8_t *)"Content-Type", 12}, {(const uint8_t *)"application/json", 16}},
@@ -330,7 +330,7 @@ static void exchange_send(struct request *self, const struct bytes *parts, unsig
     struct buf line;
     buf_init(&line, 0);
     if (!self->streaming)
-        exchange_begin(self, HTTP_LENGTH_UNKNOWN);
+        request_begin_json(self, HTTP_LENGTH_UNKNOWN);
     self->streaming = true;
     err e = buf_append(&line, BYTES_LIT("{\"result\":"));
     if (err_ok(e))
@@ -348,7 +348,7 @@ static void exchange_answer(struct request *self, const struct bytes *parts, uns
     buf_init(&json, 0);
     err e = exchange_json(self, parts, part_count, &json);
     if (err_ok(e)) {
-        exchange_begin(self, json.len);
+        request_begin_json(self, json.len);
         http_response_body(self->exchange, buf_bytes(&json));
         http_response_end(self->exchange);
     } else {
@@ -395,6 +395,18 @@ void request_send(struct request *self, const struct bytes *parts, unsigned part
         exchange_send(self, parts, part_count);
 }
 
+void request_end_json(struct request *self)
+{
+    count_end(self, GRPC_OK);
+    http_response_end(self->exchange);
+}
+
+void request_break_json(struct request *self, err why)
+{
+    count_end(self, err_grpc_code(why));
+    http_exchange_abort(self->exchange);
+}
+
 bool request_writable(const struct request *self)
 {
     if (self->call)
@@ -418,7 +430,7 @@ void request_finish(struct request *self)
         rpc_call_finish(self->call, GRPC_OK, BYTES_NONE);
     } else if (self->exchange) {
         if (!self->streaming)
-            exchange_begin(self, 0);
+            request_begin_json(self, 0);
         http_response_end(self->exchange);
     }
 }
