@@ -12,7 +12,11 @@
  * 2. A deadline is valid where lease->term is lease_term; all others are still to be taken up.
  * 3. A revoke is proposed only to a raft that leads in lease_term, so it is never forwarded, and
  *    only after the time since the last pass was short or a quorum has confirmed us since.
- * 4. An expired lease is not kept alive any more: who asks for that waits until it is gone. */
+ * 4. Questions are answered for no longer than an election timeout after we asked a quorum that
+ * then confirmed us: nobody had been elected when we asked, and what a next leader adds to each
+ * time is as much. Without it a leader that hears late answers, or loses its quorum just after it
+ * was last checked, goes on for twice that.
+ * 5. An expired lease is not kept alive any more: who asks for that waits until it is gone. */
 #include "base/bug.h"
 #include "base/metrics.h"
 #include "replica/replica_internal.h"
@@ -141,6 +145,7 @@ static void watch_leadership(struct replica *self)
     self->lease_revoke_count = 0;
     self->lease_revoke_window = LEASE_REVOKES_MIN;
     self->lease_unconfirmed = false;
+    self->lease_confirmed_ms = 0;
 }
 
 /* A million leases are not taken up in one pass. */
@@ -171,6 +176,7 @@ static void ask_quorum(struct replica *self)
     if (!self->lease_unconfirmed || self->lease_confirming || !is_primary(self) || self->stopping)
         return;
     self->lease_confirming = true;
+    self->lease_asked_ms = self->now_ms;
     barriers_confirm_leases(self);
     barriers_start_round(self);
 }
@@ -178,8 +184,10 @@ static void ask_quorum(struct replica *self)
 void leases_confirmed(struct replica *self, err error)
 {
     self->lease_confirming = false;
-    if (err_ok(error) && is_primary(self))
-        self->lease_unconfirmed = false;
+    if (!err_ok(error) || !is_primary(self))
+        return;
+    self->lease_unconfirmed = false;
+    self->lease_confirmed_ms = self->lease_asked_ms;
 }
 
 /* --- their end --------------------------------------------------------------------------- */
@@ -308,8 +316,13 @@ void leases_applied(struct replica *self, const struct state_result *result)
     if (self->lease_term == 0)
         return;
     struct lease *lease = lease_table_find(state_leases(self->state), result->lease_id);
+    uint64_t ttl_ms = (uint64_t)lease->ttl_s * MS_PER_S;
+    uint64_t as_taken_up_ms = self->lease_led_ms + ttl_ms + election_ms(self);
     lease->term = self->lease_term;
-    lease->deadline_ms = self->now_ms + (uint64_t)lease->ttl_s * MS_PER_S;
+    lease->deadline_ms = self->now_ms + ttl_ms;
+    /* Granted by who led before, who may have kept it alive since. */
+    if (self->applied_term != self->lease_term && lease->deadline_ms < as_taken_up_ms)
+        lease->deadline_ms = as_taken_up_ms;
     queue_add(self, lease);
 }
 
@@ -449,6 +462,8 @@ static bool fail(struct replica *self, const struct lease_ask *ask, err error)
 /* As the leader. False: it waits. */
 static bool answer_here(struct replica *self, const struct lease_ask *ask)
 {
+    if (self->now_ms > self->lease_confirmed_ms + election_ms(self))
+        self->lease_unconfirmed = true;
     if (self->lease_unconfirmed)
         return false;
     switch (ask->what.kind) {

@@ -326,9 +326,11 @@ struct replica {
     size_t lease_revoke_window;
     uint64_t lease_paced_ms; /* so many were proposed in this millisecond */
     size_t lease_paced, lease_pace;
-    bool lease_unconfirmed; /* time stood still: a quorum must say that we still lead */
+    bool lease_unconfirmed; /* time stood still, or went on: a quorum must say that we still lead */
     bool lease_confirming;
-    uint64_t pass_ms; /* of the last pass */
+    uint64_t lease_asked_ms;     /* a quorum, last */
+    uint64_t lease_confirmed_ms; /* asked then, it has confirmed us; 0: not yet */
+    uint64_t pass_ms;            /* of the last pass */
     struct list lease_waiting;
     struct list lease_away;
     uint64_t lease_ask_number;

@@ -28,10 +28,11 @@
 #define STOP_TIMEOUT_MS 500
 #define NS_PER_MS       1000000
 #define READY_POLL_MS   100
-/* A removed member lets others hear of it where it was the first to know, also after it has stopped
- * to hear the leader, since it answers nobody's election before; where it is told, what was asked
- * of it may still be answered: the entry is perhaps on its way to its disk. */
-#define LEAVE_MS      1000 /* and an election timeout */
+/* A removed member stays until another tells it so: who has not heard that the removal is committed
+ * counts on it, and may be too few without it. It tells them by how it answers their elections. Where
+ * nobody is left to tell it, it goes after a while. Once it is told, what was asked of it may still
+ * be answered: the entry is perhaps on its way to its disk. */
+#define LEAVE_MS      300000
 #define LEAVE_TOLD_MS 200
 #define LEAVE_LATE_MS 200
 /* Older members of etcd hash tombstones at the compacted revision otherwise. */
@@ -112,7 +113,7 @@ static void leave(struct member_run *self, uint64_t after_ms)
 
 static void leave_soon(struct member_run *self)
 {
-    leave(self, LEAVE_MS + self->config->election_timeout_ms);
+    leave(self, LEAVE_MS);
 }
 
 static void told_removed(void *ctx)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* As in the server: where it was the first to know, and where it was told. */
-#define LEAVE_US      (2 * SECOND) /* an election timeout is one of them */
+#define LEAVE_US      (300 * SECOND)
 #define LEAVE_TOLD_US (200 * MS)
 #define LEAVE_LATE_US (200 * MS)
 #define RESTARTS_MAX  2

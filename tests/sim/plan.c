@@ -298,6 +298,11 @@ void nemesis_plan(struct sim *sim)
     plan->weight_serial = (unsigned)sim_below(sim, 20);
     plan->weight_past = (unsigned)sim_below(sim, 20);
     plan->weight_compact = (unsigned)sim_below(sim, 6);
+    if (plan->value_bytes_max > 10000) { /* or it would outgrow the simulated disk's files */
+        plan->weight_compact += !plan->weight_compact;
+        if (plan->think_us < 10 * MS && plan->large_permille > 30)
+            plan->large_permille = 30;
+    }
     plan->weight_lease = sim_chance(sim, 500) ? (unsigned)sim_below(sim, 30) : 0;
     if (sim_chance(sim, 100))
         plan->weight_lease = 200;

@@ -108,6 +108,64 @@ static void a_new_leader_gives_the_full_time_again(void **ctx)
     world_end(&w);
 }
 
+/* The one before had applied the grant, and may have kept it alive since; here it is applied with
+ * the first entry of the new term. */
+static void a_new_leader_adds_as_much_to_what_it_applies_late(void **ctx)
+{
+    (void)ctx;
+    struct world w;
+    world_begin(&w, 3, 27);
+    boot_all(&w);
+    struct node *old = world_lead(&w);
+    world_run(&w, 1000); /* what a new leader proposes by itself is through */
+    uint64_t before = node_applied(old);
+    (void)node_grant(old, 5, 2);
+    while (node_applied(old) == before) {
+        assert_true(w.now_ms < 60000);
+        world_step(&w);
+    }
+    /* What tells the others that it is committed is lost. */
+    old->cut = true;
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned at = 0; at < 3; at++)
+            w.nodes[at].frozen = &w.nodes[at] != old && i == 0;
+        world_run(&w, 5);
+    }
+    assert_int_equal(node_applied(other_than(&w, old)), before);
+    struct node *leader = world_lead(&w);
+    uint64_t led = w.now_ms;
+    assert_ptr_not_equal(leader, old);
+    assert_int_equal(world_await(&w, node_put_with(leader, "k", 5), 500)->result.error.code, 0);
+    (void)until_gone(&w, leader, "k", 5000);
+    assert_in_range(w.now_ms - led, 2000 + ELECTION_MS - SLACK_MS,
+                    2000 + ELECTION_MS + 2 * SLACK_MS);
+    world_end(&w);
+}
+
+/* It hears late answers of the others for a while, which say nothing of now. */
+static void a_leader_that_is_cut_off_keeps_nothing_alive_for_long(void **ctx)
+{
+    (void)ctx;
+    struct world w;
+    world_begin(&w, 3, 28);
+    boot_all(&w);
+    struct node *old = world_lead(&w);
+    grant_with_key(&w, old, 5, 2, "k");
+    assert_int_equal(world_await(&w, node_ask(old, LEASE_KEEP_ALIVE, 5), 500)->lease.ttl_s, 2);
+    uint64_t cut = w.now_ms;
+    old->cut = true;
+    uint64_t last = cut;
+    while (w.now_ms < cut + 2 * ELECTION_MS) {
+        uint64_t token = node_ask(old, LEASE_KEEP_ALIVE, 5);
+        world_step(&w);
+        const struct answer *a = world_answer(&w, token);
+        if (a && a->result.error.code == 0)
+            last = w.now_ms;
+    }
+    assert_in_range(last - cut, ELECTION_MS / 2, ELECTION_MS);
+    world_end(&w);
+}
+
 static void a_restarted_member_still_knows_its_leases(void **ctx)
 {
     (void)ctx;
@@ -376,6 +434,8 @@ int main(void)
         cmocka_unit_test(a_lease_ends_at_its_time),
         cmocka_unit_test(keeping_alive_gives_the_full_time),
         cmocka_unit_test(a_new_leader_gives_the_full_time_again),
+        cmocka_unit_test(a_new_leader_adds_as_much_to_what_it_applies_late),
+        cmocka_unit_test(a_leader_that_is_cut_off_keeps_nothing_alive_for_long),
         cmocka_unit_test(a_restarted_member_still_knows_its_leases),
         cmocka_unit_test(a_paused_leader_ends_nothing),
         cmocka_unit_test(a_leader_that_is_cut_off_ends_nothing),
