@@ -394,7 +394,6 @@ static void admit_waiting(struct front *self)
         struct request *request = LIST_ENTRY(list_pop(&self->waiting), struct request, node);
         struct client_conn *conn = request->conn;
         request->state = REQUEST_OPEN;
-        request_set_credit(request, CREDIT_TAKEN);
         rpc_call_resume(request->call);
         serve_message(request, request->raw);
         front_has_output(conn);
@@ -530,7 +529,7 @@ static void serve_message(struct request *request, struct bytes raw)
     request->raw = raw;
     ProtobufCMessage *message;
     err e = wire_decode(method->input, raw, &request->arena, NULL, &message, &request->canonical);
-    request_measure(request);
+    request_count_as(request, request->credit == CREDIT_RESTS ? CREDIT_RESTS : CREDIT_TAKEN);
     if (e.code) {
         call_metrics_stream_failed(method, false);
         request_fail_text(request, GRPC_INTERNAL, unmarshalling_text(e));
@@ -551,8 +550,7 @@ static void wait_for_credit(struct request *request)
     request->kept = rpc_call_take_message(request->call, &request->raw);
     room_release(request);
     request->state = REQUEST_WAITING;
-    request_measure(request);
-    request_set_credit(request, CREDIT_WAITS);
+    request_count_as(request, CREDIT_WAITS);
     list_push(&request->front->waiting, &request->node);
     rpc_call_pause(request->call);
 }
@@ -568,8 +566,6 @@ static void call_message(void *ctx, struct rpc_call *call, struct bytes raw)
         wait_for_credit(request);
         return;
     }
-    if (request->credit == CREDIT_NONE)
-        request_set_credit(request, CREDIT_TAKEN);
     serve_message(request, raw);
 }
 

@@ -254,10 +254,10 @@ void request_answer_promise(struct request *self, const struct rpc_promise *prom
 void request_answer_message(struct request *self, const ProtobufCMessage *message);
 /* A stream's message has been dealt with: gives back what it took, the arena with it. */
 void request_forget_message(struct request *self);
-/* Counts it among others. */
+/* Counts it among others, */
 void request_set_credit(struct request *self, enum request_credit credit);
-/* Counts what it holds now. */
-void request_measure(struct request *self);
+/* and with what it holds now. */
+void request_count_as(struct request *self, enum request_credit credit);
 /* It may stay for ever, so it no longer takes one of the requests that may be worked on at once.
  * Idempotent. Fails: ERR_REQUEST_TOO_MANY_REQUESTS, too many rest. */
 MUST err request_rest(struct request *self);

@@ -124,9 +124,10 @@ void request_set_credit(struct request *self, enum request_credit credit)
     count(self, 1);
 }
 
-void request_measure(struct request *self)
+void request_count_as(struct request *self, enum request_credit credit)
 {
     count(self, -1);
+    self->credit = credit;
     self->bytes = REQUEST_BYTES + self->arena.used_bytes + (self->kept ? self->message_bytes : 0);
     count(self, 1);
 }
@@ -420,7 +421,7 @@ void request_forget_message(struct request *self)
     self->raw = BYTES_NONE;
     free(TAKE(self->kept));
     arena_reset(&self->arena);
-    request_measure(self);
+    request_count_as(self, self->credit);
 }
 
 void request_finish(struct request *self)
