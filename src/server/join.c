@@ -302,6 +302,8 @@ struct joined {
     uint64_t index;     /* members are as of this entry; 0: not said, as etcd does not */
     uint64_t newest;    /* the greatest that was said, */
     uint64_t newest_as; /* and whom that one knows by our URLs */
+    const char **heard; /* the URLs at which somebody answered */
+    size_t heard_count;
     err refused;        /* by the first to have refused, */
     const char *reason; /* and why */
 };
@@ -319,6 +321,7 @@ static void join_by(const struct join *self, struct text_list url, struct joined
         LOGW("failed to get cluster response", LOG_STR("address", url.items[0]), LOG_ERR(e));
     } else {
         uint64_t id = known_as(self, answer.members);
+        joined->heard[joined->heard_count++] = url.items[0];
         joined->contradicted |= id && joined->known_as && id != joined->known_as;
         joined->known_as = joined->known_as ? joined->known_as : id;
         if (answer.result.applied_index > joined->newest) {
@@ -342,11 +345,46 @@ static void join_by(const struct join *self, struct text_list url, struct joined
     }
 }
 
+static bool was_heard(const struct join *self, const struct joined *joined, struct text_list urls)
+{
+    for (size_t i = 0; i < joined->heard_count; i++)
+        for (size_t j = 0; j < urls.count; j++)
+            if (strcmp(joined->heard[i], urls.items[j]) == 0 ||
+                strcmp(resolved(self->arena, joined->heard[i]),
+                       resolved(self->arena, urls.items[j])) == 0)
+                return true;
+    return false;
+}
+
+/* Those who answered and we are enough to lead. */
+static bool are_enough(const struct join *self, const struct joined *joined)
+{
+    size_t voters = 0, heard = 0;
+    for (size_t i = 0; i < joined->members->count; i++) {
+        const struct member *member = &joined->members->members[i];
+        if (member->learner)
+            continue;
+        voters++;
+        heard += member->id == joined->member_id || was_heard(self, joined, member->peer_urls);
+    }
+    return heard > voters / 2;
+}
+
+static void refuse_joined(struct joined *self, err e, const char *reason)
+{
+    membership_free(self->members);
+    self->members = NULL;
+    self->refused = e;
+    self->reason = reason;
+}
+
 /* A member that lags may not know of us yet, and be behind for as long as we are missing. So each
  * is asked until one has us; else the first to have refused says why. The others are asked too: one
  * that lags, or was removed and has not heard of it, may know who had our URLs before us. Nothing
  * tells which of two ids is the newer one, and nobody may come back under the older. Where it alone
- * knows our URLs, one that has applied more, and does not, tells that it lags: we are to come. */
+ * knows our URLs, one that has applied more, and does not, tells that it lags: we are to come. And
+ * where so few answer that with us they could not lead, all of them may lag, and we are of no use
+ * yet; of as many as can lead with us, one at least was there when we were added. */
 err join_existing(const struct join *self, struct membership **ret_members, uint64_t *ret_member_id,
                   uint64_t *ret_cluster_id, const char **ret_reason)
 {
@@ -355,20 +393,23 @@ err join_existing(const struct join *self, struct membership **ret_members, uint
                             .reason =
                                 "cannot fetch cluster info from peer urls: could not "
                                 "retrieve cluster information from the given URLs"};
+    joined.heard = ARENA_ARRAY(self->arena, const char *, urls.count);
     for (size_t i = 0; i < urls.count; i++)
         join_by(self, (struct text_list){urls.items + i, 1}, &joined);
     bool lags =
         joined.index && joined.newest > joined.index && joined.newest_as != joined.member_id;
-    if (joined.members && (joined.contradicted || lags)) {
-        membership_free(joined.members);
-        joined.members = NULL;
-        joined.refused = ERR_MISMATCH;
-        joined.reason = joined.contradicted
-                            ? "members know our peer URLs under different ids: one of them lags, "
-                              "or was removed and has not heard of it"
-                            : "who knows our peer URLs lags behind another member, which does not "
-                              "know them: they may be those of a member that was removed";
-    }
+    if (joined.members && joined.contradicted)
+        refuse_joined(&joined, ERR_MISMATCH,
+                      "members know our peer URLs under different ids: one of them lags, or was "
+                      "removed and has not heard of it");
+    else if (joined.members && lags)
+        refuse_joined(&joined, ERR_MISMATCH,
+                      "who knows our peer URLs lags behind another member, which does not know "
+                      "them: they may be those of a member that was removed");
+    else if (joined.members && !are_enough(self, &joined))
+        refuse_joined(&joined, ERR_UNREACHABLE,
+                      "cannot fetch cluster info from peer urls: too few members answer to lead "
+                      "with this one, and those who do may lag");
     *ret_reason = joined.reason;
     if (!joined.members)
         return joined.refused;

@@ -29,9 +29,9 @@
 #define NS_PER_MS       1000000
 #define READY_POLL_MS   100
 /* A removed member stays until another tells it so: who has not heard that the removal is committed
- * counts on it, and may be too few without it. It tells them by how it answers their elections. Where
- * nobody is left to tell it, it goes after a while. Once it is told, what was asked of it may still
- * be answered: the entry is perhaps on its way to its disk. */
+ * counts on it, and may be too few without it. It tells them by how it answers their elections.
+ * Where nobody is left to tell it, it goes after a while. Once it is told, what was asked of it may
+ * still be answered: the entry is perhaps on its way to its disk. */
 #define LEAVE_MS      300000
 #define LEAVE_TOLD_MS 200
 #define LEAVE_LATE_MS 200

@@ -106,10 +106,19 @@ static void is_refused(const struct fellow *fellows, err want)
 static void who_lags_need_not_know_us(void **state)
 {
     joins_as((const struct fellow[]){{true, 50, 0}, {true, 58, NEW}, {true, 40, 0}}, NEW);
-    joins_as((const struct fellow[]){{false}, {true, 58, NEW}, {false}}, NEW);
+    joins_as((const struct fellow[]){{false}, {true, 58, NEW}, {true, 40, 0}}, NEW);
     joins_as((const struct fellow[]){{true, 58, NEW}, {true, 58, NEW}, {true, 57, NEW}}, NEW);
     is_refused((const struct fellow[]){{false}, {false}, {false}}, ERR_UNREACHABLE);
     is_refused((const struct fellow[]){{true, 58, 0}, {true, 58, 0}, {true, 57, 0}}, ERR_MISMATCH);
+}
+
+/* One of four, with us two: they cannot lead, and it may be the one that has not heard who had our
+ * URLs before. */
+static void few_are_not_believed(void **state)
+{
+    is_refused((const struct fellow[]){{false}, {true, 58, NEW}, {false}}, ERR_UNREACHABLE);
+    is_refused((const struct fellow[]){{true, 0, OLD}, {false}, {false}}, ERR_UNREACHABLE);
+    joins_as((const struct fellow[]){{true, 0, NEW}, {true, 0, NEW}, {false}}, NEW);
 }
 
 static void nobody_comes_back_as_who_was_removed(void **state)
@@ -135,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_lags_need_not_know_us),
+        cmocka_unit_test(few_are_not_believed),
         cmocka_unit_test(nobody_comes_back_as_who_was_removed),
         cmocka_unit_test(who_does_not_say_how_far_it_is_is_believed),
     };
