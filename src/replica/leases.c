@@ -462,7 +462,8 @@ static bool fail(struct replica *self, const struct lease_ask *ask, err error)
 /* As the leader. False: it waits. */
 static bool answer_here(struct replica *self, const struct lease_ask *ask)
 {
-    if (self->now_ms > self->lease_confirmed_ms + election_ms(self))
+    /* Who is asked after a pause notices by this, too. */
+    if (self->now_ms > self->lease_confirmed_ms + election_ms(self) && !BUG(lease_expires_in_pause))
         self->lease_unconfirmed = true;
     if (self->lease_unconfirmed)
         return false;

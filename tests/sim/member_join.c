@@ -2,6 +2,7 @@
  * server (its peers' answers, its way out), with the same waits. */
 #include "sim.h"
 
+#include "base/bug.h"
 #include "base/check.h"
 #include "member_priv.h"
 #include "roster.h"
@@ -149,8 +150,8 @@ void member_look_removed(struct node *self)
     const struct replica_view *view = member_view_enter(self);
     bool removed = view->is_removed;
     member_view_leave(self);
-    if (removed)
-        leave(self, LEAVE_US);
+    if (removed) /* the longer it stays, the less others miss what votes tell */
+        leave(self, BUG(votes_without_commit) ? 2 * SECOND : LEAVE_US);
     uint64_t now_us = self->sim->now_us;
     if (!life->leave_at_us || life->leave_at_us > now_us)
         return;
