@@ -459,11 +459,17 @@ static bool fail(struct replica *self, const struct lease_ask *ask, err error)
     return true;
 }
 
+/* Who is asked after a pause, or before all has been applied, notices that by the age of the
+ * quorum's word as well. */
+static bool is_mutated(void)
+{
+    return BUG(lease_expires_in_pause) || BUG(lease_kept_unapplied);
+}
+
 /* As the leader. False: it waits. */
 static bool answer_here(struct replica *self, const struct lease_ask *ask)
 {
-    /* Who is asked after a pause notices by this, too. */
-    if (self->now_ms > self->lease_confirmed_ms + election_ms(self) && !BUG(lease_expires_in_pause))
+    if (self->now_ms > self->lease_confirmed_ms + election_ms(self) && !is_mutated())
         self->lease_unconfirmed = true;
     if (self->lease_unconfirmed)
         return false;
