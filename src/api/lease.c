@@ -4,6 +4,7 @@
 #include "api/gateway.h"
 #include "api/kv.h"
 #include "api/quota.h"
+#include "base/budget.h"
 #include "base/check.h"
 #include "state/lease.h"
 #include "wire/encode.h"
@@ -242,8 +243,7 @@ static bool keys_job(struct request *request)
     lease_keys_seek(&at, view->lease_keys, self->lease_id, buf_bytes(&self->next_key));
     for (; budget && lease_keys_valid(&at) && self->body.len <= LIST_BYTES_MAX;
          lease_keys_next(&at)) {
-        unsigned cost = 1 + (unsigned)(lease_keys_bytes(&at) / LIST_COST_BYTES);
-        budget -= budget < cost ? budget : cost;
+        budget_spend(&budget, 1 + lease_keys_bytes(&at) / LIST_COST_BYTES);
         put_key(&self->body, &at);
     }
     if (!lease_keys_valid(&at) || self->body.len > LIST_BYTES_MAX) {

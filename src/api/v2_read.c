@@ -4,6 +4,7 @@
  */
 #include "api/v2_internal.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "mvcc/range.h"
@@ -148,8 +149,7 @@ static err listing_run(struct listing *self, bool *ret_done)
         size_t before = self->out.len;
         if (step == MVCC_RANGE_ITEM)
             TRY(take_key(self, view, &moved));
-        size_t cost = (self->out.len - before) / LIST_COST_BYTES;
-        budget -= budget < cost ? budget : (unsigned)cost;
+        budget_spend(&budget, (self->out.len - before) / LIST_COST_BYTES);
     }
     *ret_done = step == MVCC_RANGE_END;
     while (*ret_done && self->depth)

@@ -17,6 +17,7 @@
  */
 #include "mvcc/hash.h"
 
+#include "base/budget.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/crc.h"
@@ -283,16 +284,11 @@ static void hash_fold_row(struct mvcc_hash *self, const struct revlog_row *row)
         mvcc_hash_base_add_late(&self->base, row);
 }
 
-static void spend(unsigned *budget, unsigned cost)
-{
-    *budget -= *budget < cost ? *budget : cost;
-}
-
 static void hash_newer_row(struct mvcc_hash *self, const struct revlog_row *row, unsigned *budget)
 {
     if (row->prev != 0 && row->prev <= self->compact_seq) {
         mvcc_hash_base_remove(&self->base, row->prev);
-        spend(budget, TAKE_OUT_COST);
+        budget_spend(budget, TAKE_OUT_COST);
     }
     mvcc_hash_base_add_late(&self->base, row);
 }
@@ -338,7 +334,7 @@ static err hash_rows(struct mvcc_hash *self, const struct mvcc_view *view, unsig
         bool found = false;
         if (self->next <= self->end)
             TRY(revlog_rows_next(&rows, &row, &found, &self->fault));
-        spend(budget, 1);
+        budget_spend(budget, 1);
         if (!found) {
             hash_end_of_rows(self);
             break;
@@ -368,7 +364,7 @@ static err hash_block(struct mvcc_hash *self, const struct mvcc_view *view, unsi
         rows = SEEK_COST;
         TRY(mvcc_hash_block_fold(base, self->block, view->log, &rows, ret_whole, &self->fault));
     }
-    spend(budget, rows);
+    budget_spend(budget, rows);
     self->hash = crc32c_combine(self->hash, block->crc, block->bytes);
     self->any_kept = self->any_kept || block->count > 0;
     self->block++;

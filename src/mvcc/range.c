@@ -9,6 +9,7 @@
  *     ROWS    today's count, less births and plus deaths since the seq read at */
 #include "mvcc/range.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "mvcc/range_sort.h"
 
@@ -35,11 +36,6 @@ void mvcc_range_done(struct mvcc_range *self)
 {
     buf_done(&self->key);
     range_sort_done(self);
-}
-
-static void range_spend(unsigned *budget, unsigned cost)
-{
-    *budget -= *budget < cost ? *budget : cost;
 }
 
 static bool range_is_sorted(const struct mvcc_range *self)
@@ -227,7 +223,7 @@ static err range_walk(struct mvcc_range *self, const struct mvcc_view *view, uns
         struct mvcc_state state;
         bool found;
         mvcc_cursor_head(&self->at, &head);
-        range_spend(budget, head.seq <= self->seq ? 1 : RANGE_BACK_COST);
+        budget_spend(budget, head.seq <= self->seq ? 1 : RANGE_BACK_COST);
         TRY(mvcc_view_resolve(view, &head, self->seq, &state, &found, &self->fault));
         if (found)
             TRY(range_take(self, view, &state, budget, ret_item));
@@ -274,13 +270,13 @@ static void range_choose_count(struct mvcc_range *self, const struct mvcc_view *
 static err range_count_row(struct mvcc_range *self, const struct mvcc_view *view,
                            const struct revlog_row *row, unsigned *budget)
 {
-    range_spend(budget, 1);
+    budget_spend(budget, 1);
     if (!row->birth && !row->death)
         return OK;
     if (!span_is_all(&self->options.span)) {
         struct mvcc_record record;
         struct bytes key;
-        range_spend(budget, RANGE_BACK_COST);
+        budget_spend(budget, RANGE_BACK_COST);
         TRY(mvcc_view_read(view, row->seq, &record, &self->fault));
         TRY(mvcc_record_key(&record, &key));
         if (!mvcc_span_has(&self->options.span, key))
@@ -333,7 +329,7 @@ static err range_start(struct mvcc_range *self, const struct mvcc_view *view, un
 {
     *ret_item = false;
     if (self->options.span.kind == MVCC_SPAN_KEY) {
-        range_spend(budget, 1);
+        budget_spend(budget, 1);
         return range_single(self, view, ret_item);
     }
     range_choose_count(self, view);

@@ -3,6 +3,7 @@
  * behind it leaves the array in order, best first. */
 #include "mvcc/range_sort.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 
 #include <stdlib.h>
@@ -120,7 +121,7 @@ static err sort_grow(struct mvcc_range *self)
 
 static void sort_spend(struct mvcc_range *self, unsigned *budget)
 {
-    *budget -= *budget < self->sort_cost ? *budget : self->sort_cost;
+    budget_spend(budget, self->sort_cost);
     self->sort_cost = 0;
 }
 

@@ -33,7 +33,7 @@ struct rpc_limits {
     uint32_t settings_entries_max; /* entries of one SETTINGS frame; above: GOAWAY */
     uint32_t acks_max;             /* SETTINGS and PING acks waiting in the output; above: closed */
     uint32_t queued_frames_max;    /* frames but DATA that wait for the socket: who asks without
-                                      reading    what comes back; from there on it is not read from */
+                                      reading what comes back; from there on it is not read from */
 
     /* Output. */
     size_t slice_bytes;           /* output made ahead of the socket, per connection */

@@ -1,6 +1,7 @@
 #include "state/txn.h"
-#include "base/bug.h"
 
+#include "base/budget.h"
+#include "base/bug.h"
 #include "base/check.h"
 #include "state/op_metrics.h"
 #include "state/state_internal.h"
@@ -207,12 +208,6 @@ static err compare_key(struct txn_run *self, const Etcdserverpb__Compare *c, boo
 /* So many bytes of a value that are compared count as one key. */
 #define COMPARED_COST_BYTES 4096
 
-static void spend_on_value(unsigned *budget, size_t compared_bytes)
-{
-    size_t cost = compared_bytes / COMPARED_COST_BYTES;
-    *budget -= *budget < cost ? *budget : (unsigned)cost;
-}
-
 static err compare_item(const Etcdserverpb__Compare *c, struct mvcc_range *range,
                         const struct mvcc_view *view, unsigned *budget, bool *ret_holds)
 {
@@ -222,7 +217,8 @@ static err compare_item(const Etcdserverpb__Compare *c, struct mvcc_range *range
     struct compared kv = {item->version, item->create, item->main, item->lease, BYTES_NONE};
     if (compare_wants_value(c)) {
         TRY(compared_value(view, item->seq, &kv));
-        spend_on_value(budget, kv.value.len < c->value.len ? kv.value.len : c->value.len);
+        size_t compared = kv.value.len < c->value.len ? kv.value.len : c->value.len;
+        budget_spend(budget, compared / COMPARED_COST_BYTES);
     }
     *ret_holds = compare_holds(c, &kv);
     return OK;
